@@ -87,7 +87,7 @@ class CnnAudioTower(nn.Module):
         if mels != self.config.num_mel_bins or min(frames, mels) < self.min_size:
             raise AlmPromptError(
                 f"spectrogram of {frames} frames x {mels} mel bins does not fit this audio tower, which needs"
-                f" {self.config.num_mel_bins} mel bins and {self.min_size} frames or more; use the model's own processor"
+                f" {self.config.num_mel_bins} mel bins and {self.min_size} frames or more; use its own processor"
             )
         hidden = self.batch_norm(input_features.transpose(1, 3)).transpose(1, 3)
         for block in self.blocks:
