@@ -1,0 +1,1 @@
+"""Readers of checkpoints that other projects published, one file per kind."""

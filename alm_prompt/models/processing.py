@@ -1,0 +1,210 @@
+"""From audio files and class names to the tensors that a model takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from os import PathLike
+from typing import Any
+
+import torch
+from transformers import (
+    AutoFeatureExtractor,
+    AutoProcessor,
+    AutoTokenizer,
+    BatchFeature,
+    FeatureExtractionMixin,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+from ..audio.features import LogMelSpec, fit_length, log_mel, pad_to_patches, patches
+from ..audio.waveform import read_waveform
+from ..errors import AlmPromptError
+from .configuration import AlmConfig
+from .convert.clap import feature_settings_from_clap
+
+# Part of every fingerprint: raise it when the front end gives other numbers for the same settings.
+FRONT_END_VERSION = 1
+FIXED_LENGTH_PADS = ("repeatpad", "tile", "zero")
+# Keys that `transformers` writes beside the settings.
+BOOKKEEPING_KEYS = ("feature_extractor_type", "processor_class")
+
+
+class AlmFeatureExtractor(FeatureExtractionMixin):
+    """Log-mel front end of an audio tower: one clip gives the same features alone, in any batch and on any day.
+
+    Every clip is decoded, mixed down to mono, resampled, cropped around its centre or padded, and turned into a
+    log-mel spectrogram by itself.
+
+    Args:
+        clip_seconds: Length that every clip is cropped or padded to. With `pad="patch"` it is only the longest stretch
+            of a clip that is read, None for the whole clip.
+        pad: What fills a short clip. `"repeatpad"`: whole repetitions, then zeros (LAION CLAP); `"tile"`: repetitions,
+            the last one cut; `"zero"`: zeros; `"patch"`: zeros up to a whole number of patches (YAMNet).
+        patch_frames: Frames of one patch, with `pad="patch"`.
+        patch_hop: Frames from one patch to the next, with `pad="patch"`.
+        **settings: Fields of [`~alm_prompt.audio.features.LogMelSpec`].
+
+    Raises:
+        AlmPromptError: If a setting is unknown, or the settings do not go together.
+    """
+
+    model_input_names = ["input_features"]  # noqa: RUF012 (the name and type that transformers reads)
+
+    def __init__(
+        self,
+        clip_seconds: float | None = 10.0,
+        pad: str = "repeatpad",
+        patch_frames: int | None = None,
+        patch_hop: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        for key in BOOKKEEPING_KEYS:
+            settings.pop(key, None)
+        known = {field.name for field in fields(LogMelSpec)}
+        if unknown := sorted(settings.keys() - known):
+            raise AlmPromptError(f"feature extractor setting {unknown[0]!r} is unknown; known are {sorted(known)}")
+        if pad not in (*FIXED_LENGTH_PADS, "patch"):
+            raise AlmPromptError(f"pad={pad!r} is unknown; choose one of {[*FIXED_LENGTH_PADS, 'patch']}")
+        if pad == "patch" and not (patch_frames and patch_hop):
+            raise AlmPromptError("pad='patch' needs patch_frames and patch_hop")
+        if pad != "patch" and not clip_seconds:
+            raise AlmPromptError(f"pad={pad!r} needs clip_seconds, the length that every clip is brought to")
+        self.spec = LogMelSpec(**settings)
+        self.clip_seconds = clip_seconds
+        self.pad = pad
+        self.patch_frames = patch_frames
+        self.patch_hop = patch_hop
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples per second that the features are computed at."""
+        return self.spec.sampling_rate
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that the features depend on besides the audio."""
+        settings = json.dumps({**self.to_dict(), "version": FRONT_END_VERSION}, sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as they are written to JSON."""
+        return {
+            **asdict(self.spec),
+            "clip_seconds": self.clip_seconds,
+            "pad": self.pad,
+            "patch_frames": self.patch_frames,
+            "patch_hop": self.patch_hop,
+            "feature_extractor_type": type(self).__name__,
+        }
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> AlmFeatureExtractor:
+        """Build from the content of a JSON file, ours or that of a `ClapFeatureExtractor`."""
+        if feature_extractor_dict.get("feature_extractor_type") == "ClapFeatureExtractor":
+            feature_extractor_dict = feature_settings_from_clap(feature_extractor_dict)
+        return super().from_dict(feature_extractor_dict, **kwargs)
+
+    def __call__(
+        self, audio: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt", **kwargs: Any
+    ) -> BatchFeature:
+        """Compute features.
+
+        Args:
+            audio: One clip or a list of clips; a clip is anything that
+                [`~alm_prompt.audio.waveform.read_waveform`] reads: a path, bytes, an array, a `datasets` audio dict.
+            sampling_rate: Rate of clips given as arrays, in Hz; files carry their own.
+            return_tensors: `"pt"` or `"np"`.
+
+        Returns:
+            `input_features` `[B, 1, T, n_mels]`; with `pad="patch"` `[B, P, patch_frames, n_mels]` and `feature_mask`
+            `[B, P]`, 1 for a patch of the clip and 0 for padding up to the longest clip.
+
+        Raises:
+            AlmPromptError: If there is no clip, or a clip cannot be read.
+        """
+        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        if not clips:
+            raise AlmPromptError("no audio given: the list of clips is empty")
+        features = [self._clip_features(clip, sampling_rate) for clip in clips]
+        if self.pad != "patch":
+            return BatchFeature({"input_features": torch.stack(features)}, tensor_type=return_tensors)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(clip), dtype=torch.long) for clip in features], True)
+        batch = {"input_features": torch.nn.utils.rnn.pad_sequence(features, True), "feature_mask": mask}
+        return BatchFeature(batch, tensor_type=return_tensors)
+
+    def _clip_features(self, clip: Any, sampling_rate: int | None) -> torch.Tensor:
+        spec = self.spec
+        wave = read_waveform(clip, sampling_rate, target_rate=spec.sampling_rate, max_seconds=self.clip_seconds)
+        if self.pad == "patch":
+            wave = pad_to_patches(wave, spec, self.patch_frames, self.patch_hop)
+            return patches(log_mel(wave, spec), self.patch_frames, self.patch_hop)
+        wave = fit_length(wave, round(self.clip_seconds * spec.sampling_rate), self.pad)
+        return log_mel(wave, spec).unsqueeze(0)
+
+
+class AlmProcessor(ProcessorMixin):
+    """Feature extractor and tokenizer of one audio-language model.
+
+    Args:
+        feature_extractor: Turns audio into features.
+        tokenizer: Turns text into token ids.
+    """
+
+    def __init__(self, feature_extractor: AlmFeatureExtractor, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(feature_extractor, tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> AlmProcessor:
+        """Load from our own format or from an unfused LAION CLAP checkpoint.
+
+        Args:
+            pretrained_model_name_or_path: Folder or Hub id.
+            **kwargs: Options of the Hub download, such as `revision`.
+
+        Raises:
+            AlmPromptError: If the checkpoint is a fused CLAP.
+        """
+        # Code that a checkpoint brings along is never run, whatever the caller's flag.
+        kwargs.pop("trust_remote_code", None)
+        feature_extractor = AlmFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return cls(feature_extractor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs))
+
+    def __call__(
+        self,
+        audio: Any = None,
+        text: str | list[str] | None = None,
+        sampling_rate: int | None = None,
+        return_tensors: str | None = "pt",
+        **text_kwargs: Any,
+    ) -> BatchFeature:
+        """Compute features of audio, token ids of text, or both.
+
+        Args:
+            audio: One clip or a list of clips, see [`AlmFeatureExtractor`].
+            text: One text or a list of texts, padded to the longest.
+            sampling_rate: Rate of clips given as arrays, in Hz.
+            return_tensors: `"pt"` or `"np"`.
+            **text_kwargs: Options of the tokenizer.
+
+        Returns:
+            The inputs of [`AlmModel`] for what was given.
+
+        Raises:
+            AlmPromptError: If neither audio nor text is given, or a clip cannot be read.
+        """
+        if audio is None and text is None:
+            raise AlmPromptError("nothing to process: give audio, text or both")
+        batch = BatchFeature()
+        if text is not None:
+            batch.update(self.tokenizer(text, return_tensors=return_tensors, **{"padding": True, **text_kwargs}))
+        if audio is not None:
+            batch.update(self.feature_extractor(audio, sampling_rate=sampling_rate, return_tensors=return_tensors))
+        return batch
+
+
+AutoFeatureExtractor.register(AlmConfig, AlmFeatureExtractor)
+AutoProcessor.register(AlmConfig, AlmProcessor)
