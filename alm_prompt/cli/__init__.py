@@ -1,0 +1,1 @@
+"""The command line: `alm-prompt quickstart | train | evaluate | predict | env`."""

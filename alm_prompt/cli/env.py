@@ -1,0 +1,51 @@
+"""`alm-prompt env`: the versions and settings that a bug report needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from ..errors import AlmPromptError
+from .environment import check_torchaudio, installed_version
+
+DISTRIBUTIONS = (
+    "alm-prompt",
+    "torch",
+    "torchaudio",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "safetensors",
+    "soundfile",
+    "scikit-learn",
+    "numpy",
+)
+
+
+def run(argv: list[str]) -> None:
+    """Print one `name: value` line per fact, and the way out where torchaudio cannot be imported."""
+    if argv:
+        if argv[0] in ("-h", "--help"):
+            print("usage: alm-prompt env\n\nPrint the versions and settings that a bug report needs.")
+            return
+        raise AlmPromptError(f"alm-prompt env takes no arguments, got {' '.join(argv)}")
+    facts = {"platform": platform.platform(), "python": platform.python_version()}
+    facts |= {name: installed_version(name) or "not installed" for name in DISTRIBUTIONS}
+    facts |= {"device": _device(), "cpu threads": str(os.cpu_count()), "cache folder": str(_cache_folder())}
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    check_torchaudio()
+
+
+def _device() -> str:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return f"torch cannot be imported ({next(iter(str(error).splitlines()), '')})"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("ALM_PROMPT_CACHE") or Path.home() / ".cache" / "alm_prompt")

@@ -1,0 +1,38 @@
+"""What stands around a command: library versions, and the pair of torch and torchaudio that must match."""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+
+from ..errors import AlmPromptError
+
+TORCH_PAIR = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or `None`; nothing is imported for it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_torchaudio() -> None:
+    """Import torchaudio, and say what to install where that fails.
+
+    A torchaudio built for another torch dies while loading its libraries, and takes `import transformers` with it,
+    so every command asks here first.
+
+    Raises:
+        AlmPromptError: torchaudio cannot be imported.
+    """
+    try:
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError) as error:
+        torch, torchaudio = (installed_version(name) or "missing" for name in ("torch", "torchaudio"))
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AlmPromptError(
+            f"torchaudio cannot be imported (torch {torch}, torchaudio {torchaudio}: {reason}); "
+            f"install the pair that belongs together: {TORCH_PAIR}"
+        ) from error

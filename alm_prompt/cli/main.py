@@ -1,0 +1,81 @@
+"""Entry point of the command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ..errors import AlmPromptError
+from .environment import check_torchaudio
+
+COMMANDS = {
+    "quickstart": "run the main job offline on the bundled tiny model and its world of sounds",
+    "train": "learn prompts for your classes from a few clips of each and save the adapter",
+    "evaluate": "measure accuracy of an adapter or of zero-shot; --base-to-novel runs the benchmark",
+    "predict": "classify audio files",
+    "env": "print the versions and settings that a bug report needs",
+}
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: command line without the program's name; `None` takes it from the process.
+
+    Returns:
+        Exit code: 0, or 2 after bad input, which is named in one line on standard error.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _run([argument for argument in arguments if argument != "--debug"])
+    except AlmPromptError as error:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; runs of train and evaluate go on with --resume", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from .. import __version__
+
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0)[0]
+        raise AlmPromptError(f"no command {name!r}; did you mean {nearest!r}? Commands: {', '.join(COMMANDS)}")
+    if name != "env":
+        check_torchaudio()
+    importlib.import_module(f"{__package__}.{name}").run(rest)
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    parser = argparse.ArgumentParser(
+        prog="alm-prompt",
+        usage="alm-prompt [--version] [--debug] COMMAND ...",
+        description="Prompt learning for audio-language models.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<{width}}{help_text}" for name, help_text in COMMANDS.items())
+        + "\n\n`alm-prompt COMMAND --help` lists a command's flags; --config FILE sets their defaults from YAML.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.format_help().rstrip()

@@ -1,0 +1,116 @@
+"""Parser of a command: flags from dataclasses, defaults from a YAML file, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers.hf_argparser import HfArgumentParser
+
+from ..errors import AlmPromptError
+
+
+class CommandParser(HfArgumentParser):
+    """`HfArgumentParser` plus `--config file.yaml`: the file sets defaults, flags win, unknown keys are errors.
+
+    Args:
+        command: name after `alm-prompt`.
+        description: what the command does, for `--help`.
+        options: dataclasses whose fields become flags.
+    """
+
+    def __init__(self, command: str, description: str, options: Sequence[type]) -> None:
+        super().__init__(options, prog=f"alm-prompt {command}", description=description, allow_abbrev=False)
+        self.add_argument("--config", metavar="FILE", help="YAML file that sets defaults of these flags")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage: bad input is answered in one line."""
+        raise AlmPromptError(f"{message}; see {self.prog} --help")
+
+    def parse(self, argv: Sequence[str]) -> tuple[Any, ...]:
+        """Parse a command line.
+
+        Args:
+            argv: what follows the command's name.
+
+        Returns:
+            One instance per dataclass, then a namespace with the arguments that belong to none.
+
+        Raises:
+            AlmPromptError: an unknown flag or key, a value of the wrong type, a missing flag.
+        """
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.error = self.error
+        finder.add_argument("--config")
+        config = finder.parse_known_args(argv)[0].config
+        if config is not None:
+            self._set_defaults_from(Path(config))
+        *parsed, unknown = self.parse_args_into_dataclasses(
+            list(argv), return_remaining_strings=True, look_for_args_file=False
+        )
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            raise AlmPromptError(f"unknown argument {unknown[0]!r}; {_nearest(unknown[0], flags)}")
+        return tuple(parsed)
+
+    def _set_defaults_from(self, path: Path) -> None:
+        actions = {action.dest: action for action in self._actions if action.option_strings}
+        known = sorted(actions.keys() - {"help", "config"})
+        settings = read_config(path, known)
+        required = [action for action in self._actions if action.required]
+        for action in required:
+            action.required = False
+        # Going through the flags gives a value in the file the same conversion and checks as on the command line.
+        parsed = vars(self.parse_args(list(_as_flags(settings))))
+        self.set_defaults(**{key: parsed[key] for key in settings})
+        for action in required:
+            action.required = action.dest not in settings
+
+
+def read_config(path: Path, known: Iterable[str]) -> dict[str, Any]:
+    """Read a YAML file of defaults.
+
+    Args:
+        path: the file.
+        known: keys that may occur, with underscores; the file may write dashes.
+
+    Returns:
+        The settings by key with underscores; keys without a value are left out.
+
+    Raises:
+        AlmPromptError: the file cannot be read, is no mapping, or holds an unknown key.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AlmPromptError(
+            f"config {path}: cannot be read ({error}); give a YAML file of flag: value lines"
+        ) from error
+    if not isinstance(settings, dict):
+        raise AlmPromptError(f"config {path}: holds no flag: value lines")
+    known = list(known)
+    settings = {str(key).replace("-", "_"): value for key, value in settings.items()}
+    for key in settings:
+        if key not in known:
+            raise AlmPromptError(f"config {path}: unknown key {key!r}; {_nearest(key, known)}")
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _as_flags(settings: dict[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            value = [f"{name}={setting}" for name, setting in value.items()]
+        if isinstance(value, list):
+            if any(isinstance(item, bool) for item in value):
+                raise AlmPromptError(f"config key {key!r}: YAML read a word in {value} as true or false; quote it")
+            yield from (f"--{key}", *map(str, value))
+        else:
+            yield f"--{key}={value}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    return f"the nearest known one is {difflib.get_close_matches(word, known, n=1, cutoff=0)[0]!r}"

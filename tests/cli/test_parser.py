@@ -1,0 +1,77 @@
+"""Flags, YAML defaults and the errors that name the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alm_prompt.cli.options import DataOptions, RunOptions, TrainingOptions
+from alm_prompt.cli.parser import CommandParser
+from alm_prompt.errors import AlmPromptError
+
+
+@pytest.fixture
+def parser() -> CommandParser:
+    return CommandParser("train", "test", [DataOptions, TrainingOptions, RunOptions])
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_yaml_sets_defaults_and_flags_win(parser: CommandParser, tmp_path: Path) -> None:
+    config = write(
+        tmp_path / "run.yaml",
+        "data: sounds\noutput-dir: out\nshots: 4\nlearning_rate: 0.002\nallow_fewer: true\nclasses: [dog, rain]\n"
+        "fold_column: null\n",
+    )
+    data, training, run, _ = parser.parse(["--config", config, "--shots", "8"])
+    assert (data.data, run.output_dir, data.classes) == ("sounds", "out", ["dog", "rain"])
+    assert (training.shots, training.learning_rate, training.allow_fewer) == (8, 0.002, True)
+    assert data.fold_column is None
+
+
+def test_required_flags_stay_required_beside_a_config(parser: CommandParser, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", "data: sounds\n")
+    with pytest.raises(AlmPromptError, match="output_dir"):
+        parser.parse(["--config", config])
+
+
+def test_unknown_key_names_the_nearest(parser: CommandParser, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", "data: sounds\nlearning_rat: 0.1\n")
+    with pytest.raises(AlmPromptError, match=r"unknown key 'learning_rat'.*'learning_rate'"):
+        parser.parse(["--config", config])
+
+
+def test_unknown_flag_names_the_nearest(parser: CommandParser) -> None:
+    with pytest.raises(AlmPromptError, match=r"'--shot'.*'--shots'"):
+        parser.parse(["--data", "sounds", "--output-dir", "out", "--shot", "4"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shots: many", "invalid int value"),
+        ("shots: 0", "greater than 0"),
+        ("- data", "no flag: value lines"),
+        ("data: [unclosed", "cannot be read"),
+        ("classes: [yes, no]", "quote it"),
+        ("data: !!python/object/apply:os.getcwd []", "cannot be read"),
+    ],
+)
+def test_bad_yaml_is_refused(parser: CommandParser, tmp_path: Path, text: str, message: str) -> None:
+    config = write(tmp_path / "run.yaml", text)
+    with pytest.raises(AlmPromptError, match=message):
+        parser.parse(["--config", config, "--data", "sounds", "--output-dir", "out"])
+
+
+def test_missing_config_file_is_named(parser: CommandParser) -> None:
+    with pytest.raises(AlmPromptError, match=r"nowhere\.yaml"):
+        parser.parse(["--config", "nowhere.yaml"])
+
+
+def test_resume_and_overwrite_exclude_each_other(parser: CommandParser) -> None:
+    with pytest.raises(AlmPromptError, match="exclude"):
+        parser.parse(["--data", "sounds", "--output-dir", "out", "--resume", "--overwrite"])

@@ -1,0 +1,46 @@
+"""A run that exists is never silently overwritten, and a folder that cannot be written is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alm_prompt.cli.run_folder import check_output_dir, open_output_dir
+from alm_prompt.errors import AlmPromptError
+
+
+def test_check_creates_nothing(tmp_path: Path) -> None:
+    assert check_output_dir(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run_record.json", "adapter_model.safetensors", "rows.jsonl", "checkpoint-10"])
+def test_folder_with_a_run_is_refused_unless_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(AlmPromptError, match="--resume"):
+        check_output_dir(tmp_path)
+    check_output_dir(tmp_path, resume=True)
+    check_output_dir(tmp_path, overwrite=True)
+
+
+def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "run_record.json").write_text("{}")
+    (tmp_path / "checkpoint-10").mkdir()
+    (tmp_path / "notes.txt").write_text("keep")
+    open_output_dir(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_somebody_elses_readme_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    open_output_dir(check_output_dir(tmp_path, overwrite=True), overwrite=True)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_unwritable_and_blocked_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AlmPromptError, match="is a file"):
+        check_output_dir(tmp_path / "file")
+    with pytest.raises(AlmPromptError, match="cannot be written"):
+        check_output_dir(tmp_path / "file" / "below")
