@@ -1,0 +1,76 @@
+"""Training arguments with the published few-shot recipe as defaults."""
+
+# No `from __future__ import annotations`: HfArgumentParser reads the types of the fields.
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
+
+from ..errors import AlmPromptError
+
+
+@dataclass
+class AlmTrainingArguments(TrainingArguments):
+    """[`~transformers.TrainingArguments`] whose defaults are the recipe of PALM and ZEBRA.
+
+    Source: arXiv 2409.19806, arXiv 2606.31587. SGD with momentum 0.9 at a constant learning rate of 0.05, no weight decay, no gradient clipping, 50 epochs of
+    batches of 16. Only fields that differ from `transformers` or do not exist there are listed here. A plain
+    [`~transformers.Trainer`] reads these arguments too and then trains to the same parameters as [`AlmTrainer`].
+
+    Raises:
+        AlmPromptError: for a momentum that contradicts `optim_args`, and for options that would silently replace a
+            method's own objective or write pickled files.
+    """
+
+    num_train_epochs: float = field(default=50.0, metadata={"help": "Number of passes over the training clips."})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Clips per device in one forward pass."})
+    per_device_eval_batch_size: int = field(
+        default=128, metadata={"help": "Clips per device in one forward pass of evaluation."}
+    )
+    learning_rate: float = field(default=0.05, metadata={"help": "Learning rate."})
+    momentum: float = field(default=0.9, metadata={"help": "Momentum of SGD; other optimizers do not read it."})
+    optim: str = field(default="sgd", metadata={"help": "Name of the optimizer, as in transformers."})
+    lr_scheduler_type: str = field(default="constant", metadata={"help": "Schedule of the learning rate."})
+    max_grad_norm: float = field(default=0.0, metadata={"help": "Largest norm of the gradient; 0 switches it off."})
+    seed: int = field(default=0, metadata={"help": "Seed of the order of the clips and of all else that is random."})
+    logging_strategy: str = field(
+        default="epoch", metadata={"help": "When to log the loss and its parts: 'no', 'steps' or 'epoch'."}
+    )
+    save_strategy: str = field(
+        default="epoch", metadata={"help": "When to write a checkpoint: 'no', 'steps', 'epoch' or 'best'."}
+    )
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints to keep; the best and the last one always stay."}
+    )
+    report_to: str | list[str] | None = field(
+        default="none", metadata={"help": "Experiment trackers to report to: 'none', 'all' or their names."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Start anew in a folder that holds a run, and delete its checkpoints."}
+    )
+
+    def __post_init__(self) -> None:
+        # Given through `optim_args`, because that is where the optimizer of a plain Trainer looks for it.
+        if self.optim == OptimizerNames.SGD:
+            self.optim_args = _with_momentum(self.optim_args, self.momentum)
+        if self.label_smoothing_factor:
+            raise AlmPromptError(
+                f"label_smoothing_factor={self.label_smoothing_factor} would replace the objective of the prompt "
+                "method by a smoothed cross-entropy: leave it at 0"
+            )
+        if self.push_to_hub:
+            raise AlmPromptError(
+                "push_to_hub=True would upload pickled training arguments with every checkpoint: "
+                "train first, then call model.push_to_hub(...)"
+            )
+        super().__post_init__()
+
+
+def _with_momentum(optim_args: str | None, momentum: float) -> str:
+    """Return `optim_args` with the momentum in it."""
+    settings = dict(item.split("=") for item in (optim_args or "").replace(" ", "").split(",") if item)
+    given = float(settings.setdefault("momentum", str(momentum)))
+    if given != momentum:
+        raise AlmPromptError(f"momentum={momentum}, but optim_args={optim_args!r} says {given}: give one of them")
+    return ",".join(f"{key}={value}" for key, value in settings.items())

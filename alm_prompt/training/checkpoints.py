@@ -1,0 +1,111 @@
+"""Folders that are there whole or not at all, however a run ends.
+
+Everything is written under a staging name and renamed when complete, and renamed away before it is deleted. What a
+killed process leaves behind is therefore a staging folder, which no reader looks at and the next run removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peft.utils import CONFIG_NAME as ADAPTER_CONFIG_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
+
+from .run_record import RUN_RECORD_NAME
+
+STAGING_NAME = ".staging"
+MODEL_CARD_NAME = "README.md"
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, oldest step first."""
+    return [Path(path) for path in sort_checkpoints(str(run_dir))]
+
+
+def is_resumable(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint holds all that an exact continuation needs.
+
+    A checkpoint appears whole, but `Trainer` itself deletes some in place (`save_total_limit=1` with a best model),
+    and with `save_only_model=True` there is no state of the optimizer to continue from.
+    """
+    single_files = (TRAINER_STATE_NAME, OPTIMIZER_NAME, SCHEDULER_NAME)
+    return (
+        all((checkpoint / name).is_file() for name in single_files)
+        and any(checkpoint.glob("rng_state*.pth"))
+        and any(checkpoint.rglob("*.safetensors"))
+    )
+
+
+def last_resumable_checkpoint(run_dir: Path) -> Path | None:
+    """Return the newest checkpoint that training can continue from, or `None`."""
+    return next((path for path in reversed(list_checkpoints(run_dir)) if is_resumable(path)), None)
+
+
+def find_run(run_dir: Path) -> Path | None:
+    """Return a file or folder that shows that `run_dir` already holds a run, or `None`."""
+    traces = [*list_checkpoints(run_dir), *run_dir.glob(RUN_RECORD_NAME)]
+    traces += [*run_dir.glob(ADAPTER_CONFIG_NAME), *run_dir.glob(f"*/{ADAPTER_CONFIG_NAME}")]
+    return next(iter(traces), None)
+
+
+def publish_checkpoint(staged: Path, run_dir: Path) -> Path:
+    """Move a complete checkpoint out of the staging folder to its name in the run and return its new place."""
+    target = run_dir / staged.name
+    if target.exists():
+        discard(target)
+    os.replace(staged, target)
+    return target
+
+
+def prune_checkpoints(run_dir: Path, limit: int | None, protected: set[Path]) -> None:
+    """Delete the oldest checkpoints beyond `limit`, except the `protected` ones."""
+    if not limit or limit < 0:
+        return
+    checkpoints = list_checkpoints(run_dir)
+    surplus = len(checkpoints) - max(limit, len(protected))
+    for checkpoint in [path for path in checkpoints if path not in protected][: max(surplus, 0)]:
+        discard(checkpoint)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder; the rename before it keeps a half-deleted checkpoint from looking like a whole one."""
+    staging = folder.parent / STAGING_NAME
+    staging.mkdir(exist_ok=True)
+    grave = Path(tempfile.mkdtemp(dir=staging))
+    os.replace(folder, grave)
+    shutil.rmtree(grave)
+
+
+def remove_leftovers(run_dir: Path) -> None:
+    """Delete what a killed run left unfinished."""
+    shutil.rmtree(run_dir / STAGING_NAME, ignore_errors=True)
+
+
+@contextmanager
+def staged_files(folder: Path) -> Iterator[Path]:
+    """Give a staging folder whose files replace those of `folder` on success, the adapter's config last.
+
+    An adapter without its config is not one to any reader, so a new one cannot be opened before it is complete. The
+    model card of `folder` is in the staging folder already: PEFT updates a card in place and keeps what people wrote
+    into it.
+    """
+    remove_leftovers(folder)
+    staging = folder / STAGING_NAME
+    staging.mkdir(parents=True)
+    try:
+        if (folder / MODEL_CARD_NAME).is_file():
+            shutil.copy(folder / MODEL_CARD_NAME, staging)
+        yield staging
+        files = (path for path in staging.rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: (path.name == ADAPTER_CONFIG_NAME, path)):
+            target = folder / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    finally:
+        remove_leftovers(folder)

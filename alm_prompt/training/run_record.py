@@ -1,0 +1,92 @@
+"""The JSON file that says how a run was made: what it takes to make it again, and what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..errors import AlmPromptError
+
+RUN_RECORD_NAME = "run.json"
+_RECORDED_PACKAGES = (
+    "alm-prompt",
+    "torch",
+    "torchaudio",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "safetensors",
+    "soundfile",
+)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How a run was made and what came out.
+
+    Attributes:
+        settings: everything the user chose, as JSON values.
+        seeds: the seeds of the run.
+        wall_seconds: time from start to end.
+        encoder_mode: "frozen", or "reference" for the published train-mode encoders.
+        split_hash: hash of the split ([`alm_prompt.data.splits.Split.hash`]), where there is one.
+        results: the figures of the run.
+        versions: versions of Python and of the packages below.
+        finished_at: end of the run, UTC, ISO 8601.
+    """
+
+    settings: dict[str, Any]
+    seeds: list[int]
+    wall_seconds: float
+    encoder_mode: str = "frozen"
+    split_hash: str | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=installed_versions)
+    finished_at: str = field(default_factory=_now)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the record to `run.json` in `folder` (created if missing) and return its path."""
+        path = Path(folder) / RUN_RECORD_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RunRecord:
+        """Read the record of the run in `folder`.
+
+        Raises:
+            AlmPromptError: if there is none, or it is not a record of this form.
+        """
+        path = Path(folder) / RUN_RECORD_NAME
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise AlmPromptError(f"{folder}: no {RUN_RECORD_NAME}, so not the folder of a finished run") from error
+        except (json.JSONDecodeError, TypeError) as error:
+            raise AlmPromptError(f"{path}: not a run record ({error}); delete it or run again") from error

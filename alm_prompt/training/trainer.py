@@ -1,0 +1,210 @@
+"""`Trainer` for prompt methods: loss parts in the log, checkpoints that survive a kill, adapters without pickles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+
+from ..errors import AlmPromptError
+from ..losses import LossHook
+from . import checkpoints
+from .arguments import AlmTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+
+class AlmTrainer(Trainer):
+    """[`~transformers.Trainer`] with loss hooks, named loss parts in its log, and runs that survive `kill -9`.
+
+    It trains to the same parameters as a plain `Trainer` with the same arguments, because a method's objective is
+    computed by the model itself.
+
+    Args:
+        model: an [`AlmForAudioClassification`], usually with an adapter from `peft.get_peft_model`.
+        args: an [`AlmTrainingArguments`].
+        loss_hooks: terms to add to the model's own objective, here and in evaluation.
+        **kwargs: passed on to `transformers.Trainer`.
+
+    Raises:
+        AlmPromptError: if `args` are not `AlmTrainingArguments`, whose defaults and fields this trainer relies on.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: AlmTrainingArguments | None = None,
+        *,
+        loss_hooks: Sequence[LossHook] = (),
+        **kwargs: Any,
+    ) -> None:
+        args = AlmTrainingArguments() if args is None else args
+        if not isinstance(args, AlmTrainingArguments):
+            raise AlmPromptError(f"args is a {type(args).__name__}: AlmTrainer needs AlmTrainingArguments")
+        self.loss_hooks = list(loss_hooks)
+        self._loss_parts: dict[str, torch.Tensor] = {}
+        self._loss_parts_since_step = 0
+        self._staging_dir: Path | None = None
+        super().__init__(model=model, args=args, **kwargs)
+        self._attach_loss_hooks(self.model)
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train, or go on with a run that was killed.
+
+        Args:
+            resume_from_checkpoint: `True` goes on from the last complete checkpoint in `args.output_dir` and starts
+                from the beginning where there is none; a path goes on from that checkpoint.
+            trial: as in `transformers`.
+            ignore_keys_for_eval: as in `transformers`.
+
+        Raises:
+            AlmPromptError: if `args.output_dir` holds a run and neither `resume_from_checkpoint` nor
+                `args.overwrite_output_dir` says what to do with it.
+        """
+        run_dir = Path(self._get_output_dir(trial))
+        if resume_from_checkpoint is True:
+            # Upstream raises where there is no checkpoint; a run killed before its first one has nothing to lose.
+            resume_from_checkpoint = checkpoints.last_resumable_checkpoint(run_dir)
+            if resume_from_checkpoint is None:
+                logger.warning("%s: no complete checkpoint to resume from; training from the beginning", run_dir)
+        elif not resume_from_checkpoint:
+            self._check_run_dir(run_dir)
+        self._loss_parts = {}
+        # Every process looks at the folder before the first one changes it, and the change is done before training.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoints.remove_leftovers(run_dir)
+            if not resume_from_checkpoint:
+                # Later resumes must not find a checkpoint of the run that this one replaces.
+                for checkpoint in checkpoints.list_checkpoints(run_dir):
+                    checkpoints.discard(checkpoint)
+        self.accelerator.wait_for_everyone()
+        return super().train(
+            resume_from_checkpoint=str(resume_from_checkpoint) if resume_from_checkpoint else None,
+            trial=trial,
+            ignore_keys_for_eval=ignore_keys_for_eval,
+        )
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Build the model of a trial, with the loss hooks."""
+        model = super().call_model_init(trial)
+        self._attach_loss_hooks(model)
+        return model
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """Compute the loss as upstream does, and note its named parts while training."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        parts = getattr(outputs, "losses", None)
+        if model.training and parts:
+            # Upstream scales a loss that is a share of the global batch by the number of processes, because it then
+            # averages over them; the parts are scaled alike, so that they add up to the logged loss.
+            across_processes = num_items_in_batch is not None and self.args.average_tokens_across_devices
+            self._add_loss_parts(parts, self.accelerator.num_processes if across_processes else 1)
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log `logs`; beside the training loss also the mean of each of its parts since the last time."""
+        if "loss" in logs and self._loss_parts:
+            steps = self.state.global_step - self._loss_parts_since_step
+            names = sorted(self._loss_parts)
+            sums = self.accelerator.reduce(torch.stack([self._loss_parts[name] for name in names]), reduction="mean")
+            logs |= {name: value / steps for name, value in zip(names, sums.tolist(), strict=True)}
+            self._loss_parts = {}
+        super().log(logs, start_time)
+
+    def _attach_loss_hooks(self, model: nn.Module) -> None:
+        base_model = model.get_base_model() if isinstance(model, PeftModel) else model
+        base_model.loss_hooks = self.loss_hooks
+
+    def _add_loss_parts(self, parts: dict[str, torch.Tensor], scale: int) -> None:
+        if not self._loss_parts:
+            self._loss_parts_since_step = self.state.global_step
+        for name, part in parts.items():
+            # Sums stay on the device: reading a value in every step would make the host wait for it.
+            self._loss_parts[name] = self._loss_parts.get(name, 0.0) + part.detach() * scale
+
+    def _check_run_dir(self, run_dir: Path) -> None:
+        trace = checkpoints.find_run(run_dir)
+        if trace is not None and not self.args.overwrite_output_dir:
+            raise AlmPromptError(
+                f"{run_dir} already holds a run ({trace.name}): resume it with resume_from_checkpoint=True, choose "
+                "another output_dir, or set overwrite_output_dir=True"
+            )
+
+    # ---- Checkpoints ----
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Return the folder of the run, or of its staging area while a checkpoint is being written."""
+        return super()._get_output_dir(trial) if self._staging_dir is None else str(self._staging_dir)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a checkpoint that appears whole.
+
+        Upstream writes file after file into `checkpoint-<step>` and deletes old checkpoints in place: a process killed
+        meanwhile leaves a folder that looks like a checkpoint. Here upstream writes into a staging folder (where it
+        finds nothing to delete), and the result is renamed.
+        """
+        run_dir = Path(self._get_output_dir(trial))
+        self._staging_dir = run_dir / checkpoints.STAGING_NAME
+        staged = self._staging_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging_dir = None
+        if self.state.best_model_checkpoint == str(staged):
+            self.state.best_model_checkpoint = str(run_dir / staged.name)
+            if self.args.should_save:
+                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+        # Every process writes its own random state into the checkpoint.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            protected = {checkpoints.publish_checkpoint(staged, run_dir)}
+            if self.state.best_model_checkpoint is not None:
+                protected.add(Path(self.state.best_model_checkpoint))
+            checkpoints.prune_checkpoints(run_dir, self.args.save_total_limit, protected)
+            checkpoints.remove_leftovers(run_dir)
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """Save the model or adapter and nothing else, each file whole.
+
+        Upstream adds `training_args.bin`, a pickle, and the processor, whose tokenizer beside an adapter makes
+        `AutoPeftModel` raise.
+        """
+        if not self.args.should_save:
+            return
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        with checkpoints.staged_files(Path(output_dir or self.args.output_dir)) as staging:
+            model.save_pretrained(str(staging), state_dict=state_dict)
+
+    def _load_best_model(self) -> None:
+        """Load the best checkpoint.
+
+        Upstream looks for an adapter at the top of the checkpoint only, where PEFT writes none but the one called
+        "default", and otherwise keeps the last weights with no more than a warning.
+        """
+        adapters = getattr(self.model, "active_adapters", [])
+        folder = Path(self.state.best_model_checkpoint, *adapters[:1])
+        if adapters and folder.is_dir():
+            self.model.load_adapter(str(folder), adapters[0], is_trainable=True)
+        else:
+            super()._load_best_model()
