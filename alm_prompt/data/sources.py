@@ -1,0 +1,218 @@
+"""Where labelled clips come from: a folder per class, a CSV file, or a data set of the Hub.
+
+Loading lists the clips and checks that their files are there; audio is decoded only when it is used.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AlmPromptError
+from .clips import AudioClips, Clip, shorten
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
+
+__all__ = ["AudioClips", "Clip", "load_clips", "load_csv", "load_folder", "load_hub_dataset"]
+
+
+def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns: Any) -> AudioClips:
+    """Load labelled clips from whatever is there: a CSV file, a folder, or the name of a data set on the Hub.
+
+    A folder is read through its `metadata.csv` if it has one, else as one sub-folder per class.
+
+    Args:
+        path_or_name: Path of a CSV file or folder, or a Hub name such as "ashraq/esc50".
+        split: Split of a Hub data set.
+        **columns: Passed on to `load_csv` or `load_hub_dataset`.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return load_csv(path, **columns)
+    if (path / "metadata.csv").is_file():
+        return load_csv(path / "metadata.csv", **columns)
+    if path.is_dir():
+        if columns:
+            raise AlmPromptError(f"{path}: has no metadata.csv, so {shorten(columns)} cannot be used: leave it out")
+        return load_folder(path)
+    if path.is_absolute() or not 1 <= len(path.parts) <= 2:
+        raise AlmPromptError(f"{path}: no such file or folder")
+    from datasets import load_dataset
+
+    try:
+        dataset = load_dataset(str(path_or_name), split=split)
+    # Whatever goes wrong in there (network, name, format), the user's way out is the same.
+    except Exception as error:
+        reason = shorten(str(error).splitlines(), 1)
+        raise AlmPromptError(
+            f"{path_or_name}: no such file or folder, and not loaded as a Hub data set: {reason}"
+        ) from error
+    return load_hub_dataset(dataset, **columns)
+
+
+def load_folder(root: str | os.PathLike) -> AudioClips:
+    """Load a folder that holds one sub-folder of audio files per class; its name is the class name.
+
+    Clips are named by their path below `root`; files in deeper folders count; names that start with a dot do not.
+
+    Raises:
+        AlmPromptError: The folder is missing, has no sub-folders, or a class has no audio file.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise AlmPromptError(f"{root}: no such folder")
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        raise AlmPromptError(f"{root}: has no sub-folders: put the clips of every class into a folder of its name")
+    clips = []
+    for folder in classes:
+        files = sorted(_audio_files(folder))
+        if not files:
+            raise AlmPromptError(f"{folder}: holds no audio file (wav, flac, ogg, mp3 ...): add some or remove it")
+        clips += [Clip(str(file), folder.name, file.relative_to(root).as_posix()) for file in files]
+    return AudioClips(clips)
+
+
+def load_csv(
+    csv_path: str | os.PathLike,
+    audio_dir: str | os.PathLike | None = None,
+    path_column: str = "path",
+    label_column: str = "classname",
+    fold_column: str | None = None,
+) -> AudioClips:
+    """Load a CSV file with a header and one row per clip.
+
+    Args:
+        csv_path: The CSV file (UTF-8).
+        audio_dir: Folder that the paths in it start from; the folder of the CSV file when not given.
+        path_column: Column with the audio file; it names the clip, too.
+        label_column: Column with the class name.
+        fold_column: Column with the fold, if there are folds.
+
+    Raises:
+        AlmPromptError: The file or a column is missing, a row is incomplete, or audio files are missing.
+    """
+    csv_path = Path(csv_path).expanduser()
+    folder = csv_path.parent if audio_dir is None else Path(audio_dir).expanduser()
+    columns = [column for column in (path_column, label_column, fold_column) if column is not None]
+    clips = []
+    for line, row in _csv_rows(csv_path, columns):
+        values = [(row[column] or "").strip() for column in columns]
+        if not all(values):
+            raise AlmPromptError(f"{csv_path}, line {line}: no {columns[values.index('')]}: fill it in")
+        clips.append(Clip(str(folder / values[0]), values[1], Path(values[0]).as_posix(), *values[2:]))
+    if not clips:
+        raise AlmPromptError(f"{csv_path}: lists no clip")
+    missing = [clip.clip_id for clip in clips if not _is_readable(clip.source)]
+    if missing:
+        raise AlmPromptError(
+            f"{csv_path}: {len(missing)} of {len(clips)} audio files are missing or unreadable in {folder}: "
+            f"{shorten(missing)}: correct the paths or give audio_dir"
+        )
+    return AudioClips(clips)
+
+
+def load_hub_dataset(
+    dataset: Dataset,
+    audio_column: str = "audio",
+    label_column: str = "label",
+    fold_column: str | None = None,
+) -> AudioClips:
+    """Wrap one split of a `datasets` data set; audio stays where it is until a clip is read.
+
+    Clips are named by their audio paths where these are there and unique, else by their row.
+
+    Args:
+        dataset: One split.
+        audio_column: Column with the audio.
+        label_column: Column with the class: a `ClassLabel` or text.
+        fold_column: Column with the fold, if there are folds.
+
+    Raises:
+        AlmPromptError: `dataset` holds several splits, lacks a column, or is empty.
+    """
+    from datasets import Audio, ClassLabel
+
+    if isinstance(dataset, Mapping):
+        raise AlmPromptError(
+            f"the data set has splits {shorten(dataset)}: choose one, as in dataset['{next(iter(dataset))}']"
+        )
+    columns = [column for column in (audio_column, label_column, fold_column) if column is not None]
+    _refuse_missing_columns("the data set", columns, dataset.column_names)
+    # soundfile decodes: `datasets` itself would need torchcodec and FFmpeg.
+    dataset = dataset.select_columns(columns).cast_column(audio_column, Audio(decode=False))
+    feature = dataset.features[label_column]
+    paths, rows = [], []
+    for index, row in enumerate(dataset):
+        label = feature.int2str(row[label_column]) if isinstance(feature, ClassLabel) else str(row[label_column])
+        fold = None if fold_column is None else str(row[fold_column])
+        paths.append(row[audio_column]["path"])
+        rows.append((_HubAudio(dataset, index, audio_column), label, fold))
+    if not rows:
+        raise AlmPromptError("the data set holds no clip")
+    if None in paths or len(set(paths)) < len(paths):
+        paths = [f"row {index:08d}" for index in range(len(clips))]
+    return AudioClips(
+        Clip(source, label, clip_id, fold) for clip_id, (source, label, fold) in zip(paths, clips, strict=True)
+    )
+
+
+class _HubAudio(Mapping):
+    """The `{"bytes", "path"}` of one row, fetched each time it is asked for: a list of clips holds no audio."""
+
+    def __init__(self, dataset: Dataset, index: int, column: str):
+        self._dataset, self._index, self._column = dataset, index, column
+
+    def _row(self) -> dict[str, Any]:
+        return self._dataset[self._index][self._column]
+
+    def __getitem__(self, key: str) -> Any:
+        return self._row()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row())
+
+    def __len__(self) -> int:
+        return len(self._row())
+
+
+def _audio_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not hidden:
+            yield path
+
+
+def _csv_rows(csv_path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        # utf-8-sig: spreadsheets begin a CSV file with a byte order mark, which would become part of a column's name.
+        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or ())
+            for row in reader:
+                yield reader.line_num, row
+    except FileNotFoundError as error:
+        raise AlmPromptError(f"{csv_path}: no such CSV file") from error
+    except OSError as error:
+        raise AlmPromptError(f"{csv_path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AlmPromptError(f"{csv_path}: is not a CSV file in UTF-8: save it as one") from error
+
+
+def _refuse_missing_columns(name: str, wanted: list[str], found: Any) -> None:
+    missing = [column for column in wanted if column not in found]
+    if missing:
+        raise AlmPromptError(
+            f"{name} has no column {shorten(missing)} (it has: {shorten(found, 20) or 'none'}): "
+            "rename the columns or say which to use"
+        )
+
+
+def _is_readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
