@@ -1,0 +1,43 @@
+"""Prompt learning for audio-language models, as an extension of `transformers` and `peft`."""
+
+from importlib import import_module
+from typing import Any
+
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AlmClassificationOutput": "outputs",
+    "AlmConfig": "models",
+    "AlmFeatureExtractor": "models",
+    "AlmForAudioClassification": "models",
+    "AlmModel": "models",
+    "AlmOutput": "outputs",
+    "AlmProcessor": "models",
+    "AlmPromptError": "errors",
+    "AlmTrainer": "training",
+    "AlmTrainingArguments": "training",
+    "AudioFeatureCache": "training",
+    "ZebraLoss": "losses",
+    "harmonic_mean": "evaluation",
+    "parse_method": "methods",
+    "run_benchmark": "evaluation",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: `import alm_prompt` alone loads neither torch nor transformers."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Whatever is asked for, models and methods register themselves: PEFT and Auto classes can then load them.
+    methods = import_module(".methods", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in methods.__all__:
+        return getattr(methods, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *import_module(".methods", __name__).__all__, "__version__"})

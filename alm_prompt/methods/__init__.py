@@ -1,0 +1,16 @@
+"""Prompt methods, one folder each. Importing this package registers all of them with PEFT."""
+
+import pkgutil
+from importlib import import_module
+
+from .base import PromptConfig, PromptMethod, WrapperPromptConfig
+from .expression import parse_method
+
+
+__all__ = ["PromptConfig", "PromptMethod", "WrapperPromptConfig", "parse_method"]
+
+for _module in pkgutil.iter_modules(__path__):
+    if _module.ispkg:
+        _method = import_module(f".{_module.name}", __name__)
+        globals().update({name: getattr(_method, name) for name in _method.__all__})
+        __all__ += _method.__all__

@@ -1,0 +1,67 @@
+"""The computation of CoOp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...errors import AlmPromptError
+from ...models import ClassBank, similarity_output
+from ...outputs import ClassHeadOutput
+from ..base import PromptMethod
+
+
+if TYPE_CHECKING:
+    from ...models import AlmModel
+    from .config import CoOpPromptConfig
+
+CONTEXT_STD = 0.02
+
+
+class CoOpPrompt(PromptMethod):
+    """Context vectors in the token-embedding space of the text tower (CoOp, arXiv 2109.01134, section 3.2)."""
+
+    config: CoOpPromptConfig
+
+    def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
+        """`context`: `[M, e]`, or `[K, M, e]` where class-specific."""
+        table = alm.text_tower.token_embedding
+        if self.config.ctx_init is None:
+            # Before anything of that size is made: n_ctx may come from a stranger's file.
+            bank.check_length(self.config.n_ctx)
+            shape = [self.config.n_ctx, table.embedding_dim]
+            if self.config.class_specific:
+                shape.insert(0, len(self.config.class_names))
+            return {"context": torch.randn(shape) * CONTEXT_STD}
+        ids = torch.tensor(bank.text_ids(self.config.ctx_init), device=table.weight.device)
+        bank.check_length(len(ids))
+        context = table(ids).detach().float()
+        if self.config.class_specific:
+            context = context.expand(len(self.config.class_names), -1, -1)
+        return {"context": context}
+
+    def check_bank(self, bank: ClassBank) -> None:
+        """Class-specific contexts belong to the classes they were learned for; a shared one fits any."""
+        if self.config.class_specific and bank.class_names != self.config.class_names:
+            raise AlmPromptError(
+                f"class-specific context was learned for {self.config.class_names} and cannot classify "
+                f"{bank.class_names}; set those classes or train with class_specific=False"
+            )
+        n_context = self.config.n_ctx if self.config.ctx_init is None else len(bank.text_ids(self.config.ctx_init))
+        bank.check_length(n_context)
+
+    def forward(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        bank: ClassBank,
+        audio_features: torch.Tensor,
+        alm: AlmModel,
+        logit_scale: torch.Tensor | float,
+    ) -> ClassHeadOutput:
+        """Cosine of the audio with the prompts around the learned context."""
+        context = tensors["context"]
+        layout = bank.layout(context.shape[-2], self.config.class_position, context.device)
+        prompts = layout.splice(context, alm.text_tower.token_embedding)
+        return similarity_output(audio_features, alm.encode_prompts(prompts, layout.mask), logit_scale)

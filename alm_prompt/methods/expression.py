@@ -1,0 +1,73 @@
+"""Stacks of methods written in one word, as papers do: `coop+zebra`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from ..errors import AlmPromptError
+from ..registry import METHODS
+from .base import PromptConfig, WrapperPromptConfig
+
+
+ZERO_SHOT = "zero-shot"
+
+
+def parse_method(expression: str, options: Mapping[str, Any] | None = None) -> PromptConfig | None:
+    """Read a stack of methods.
+
+    Args:
+        expression: method names joined by `+`, the innermost first (`"coop+zebra"` is ZEBRA over CoOp), or
+            `"zero-shot"`.
+        options: values by `"<method>.<option>"`, such as `{"coop.n_ctx": 4}`.
+
+    Returns:
+        The config for `get_peft_model`, or `None` for `"zero-shot"`.
+
+    Raises:
+        AlmPromptError: unknown method or option, or a stack that cannot be built.
+    """
+    options = dict(options or {})
+    names = [name.strip().lower() for name in expression.split("+")]
+    if names == [ZERO_SHOT]:
+        _refuse_left_over(options, expression)
+        return None
+    config: PromptConfig | None = None
+    for name in names:
+        config = _wrap(name, config, _take_options(name, options))
+    _refuse_left_over(options, expression)
+    return config
+
+
+def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> PromptConfig:
+    if name not in METHODS:
+        raise AlmPromptError(_unknown("prompt method", name, [ZERO_SHOT, *METHODS]))
+    config_class = METHODS[name]
+    carried = PromptConfig.__dataclass_fields__.keys() | {"prompt"}
+    known = [field for field in config_class.__dataclass_fields__ if field not in carried] + ["logit_scale"]
+    for option in options:
+        if option not in known:
+            raise AlmPromptError(_unknown(f"option of {name}", option, known))
+    wraps = issubclass(config_class, WrapperPromptConfig)
+    if wraps and inner is None:
+        raise AlmPromptError(f"{name} wraps another method; write for example coop+{name}")
+    if inner is not None and not wraps:
+        raise AlmPromptError(f"{name} wraps no other method; write it first in the stack")
+    return config_class(prompt=inner, **options) if wraps else config_class(**options)
+
+
+def _take_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    own = [key for key in options if key.partition(".")[0] == name]
+    return {key.partition(".")[2]: options.pop(key) for key in own}
+
+
+def _refuse_left_over(options: Mapping[str, Any], expression: str) -> None:
+    if options:
+        raise AlmPromptError(f"option {next(iter(options))!r} belongs to no method of {expression!r}; remove it")
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> str:
+    guess = get_close_matches(name, known, n=1)
+    hint = f"did you mean {guess[0]!r}?" if guess else f"choose one of {', '.join(known)}"
+    return f"unknown {kind} {name!r}; {hint}"

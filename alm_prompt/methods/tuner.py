@@ -1,0 +1,161 @@
+"""How PEFT puts a prompt method into a model: one tuner and one tuner layer for all methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from torch import nn
+
+from ..errors import AlmPromptError
+from ..losses import LossHook
+from ..models import AlmForAudioClassification, AlmModel, ClassBank, ClassHead
+from ..outputs import ClassHeadOutput
+from ..registry import PARAMETER_PREFIX
+from .base import PromptConfig, PromptMethod
+
+
+class PromptedClassHead(nn.Module, BaseTunerLayer):
+    """Stands in for the class head and keeps it as `base_layer`: without an active adapter it is zero-shot, bitwise.
+
+    Learned tensors lie flat at `learned_<name>.<adapter>`, whatever the method or stack of methods.
+
+    Args:
+        base_layer: the plain class head.
+    """
+
+    other_param_names = ("prompt_methods",)
+
+    def __init__(self, base_layer: ClassHead) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.adapter_layer_names: tuple[str, ...] = ()
+        self.prompt_methods: dict[str, PromptMethod] = {}
+
+    def add_adapter(self, adapter_name: str, config: PromptConfig, model: AlmForAudioClassification) -> None:
+        """Add an adapter with freshly initialised tensors on the model's device.
+
+        Args:
+            adapter_name: name of the adapter.
+            config: its settings, bound to the model.
+            model: the model that is adapted.
+
+        Raises:
+            AlmPromptError: the method cannot tell the model's classes apart.
+        """
+        method = config.build()
+        method.check_bank(model.class_bank)
+        for name, value in method.initial_tensors(model.class_bank, model.alm).items():
+            container = f"{PARAMETER_PREFIX}{name}"
+            if container not in self.adapter_layer_names:
+                setattr(self, container, nn.ParameterDict())
+                self.adapter_layer_names = (*self.adapter_layer_names, container)
+            getattr(self, container)[adapter_name] = nn.Parameter(value.detach().clone().to(model.alm.device))
+        self.prompt_methods[adapter_name] = method
+
+    @property
+    def active_method(self) -> PromptMethod | None:
+        """The method at work, or `None` when adapters are disabled or none is left."""
+        if self.disable_adapters or not self.active_adapters:
+            return None
+        if len(self.active_adapters) > 1:
+            raise AlmPromptError(
+                f"{len(self.active_adapters)} adapters are active at once; prompts do not add up, set one"
+            )
+        return self.prompt_methods[self.active_adapters[0]]
+
+    @property
+    def loss_hooks(self) -> tuple[LossHook, ...]:
+        """Loss hooks of the active method."""
+        return () if self.active_method is None else self.active_method.loss_hooks
+
+    def tensors(self, adapter_name: str) -> dict[str, torch.Tensor]:
+        """Learned tensors of an adapter by name, without the prefix."""
+        containers = {name: getattr(self, name) for name in self.adapter_layer_names}
+        return {
+            name.removeprefix(PARAMETER_PREFIX): container[adapter_name]
+            for name, container in containers.items()
+            if adapter_name in container
+        }
+
+    def check_bank(self, bank: ClassBank) -> None:
+        """Refuse classes that the active method cannot tell apart."""
+        if self.active_method is not None:
+            self.active_method.check_bank(bank)
+
+    def forward(self, bank: ClassBank, audio_features: torch.Tensor, alm: AlmModel) -> ClassHeadOutput:
+        """Classify with the active adapter, or zero-shot without one. Arguments as in [`ClassHead`]."""
+        method = self.active_method
+        if method is None:
+            return self.base_layer(bank, audio_features, alm)
+        scale = method.config.logit_scale or alm.logit_scale.exp()
+        return method.forward(self.tensors(self.active_adapters[0]), bank, audio_features, alm, scale)
+
+
+class PromptTuner(BaseTuner):
+    """Replaces the class head of an [`AlmForAudioClassification`], and nothing else."""
+
+    prefix = PARAMETER_PREFIX
+    tuner_layer_cls = PromptedClassHead
+    target_module_mapping: dict[str, list[str]] = {}
+
+    def train(self, mode: bool = True) -> PromptTuner:
+        """Set training mode, with frozen encoders: batch norm would drift and dropout make features random."""
+        super().train(mode)
+        self.model.alm.eval()
+        return self
+
+    def _prepare_adapter_config(self, peft_config: PromptConfig, model_config: dict[str, Any]) -> PromptConfig:
+        if not isinstance(self.model, AlmForAudioClassification):
+            raise AlmPromptError(
+                f"{type(peft_config).__name__} adapts an AlmForAudioClassification, not a {type(self.model).__name__}"
+            )
+        peft_config.bind(self.model)
+        return peft_config
+
+    @staticmethod
+    def _check_target_module_exists(peft_config: PromptConfig, key: str) -> bool:
+        return key == peft_config.target_modules
+
+    def _create_and_replace(
+        self,
+        peft_config: PromptConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+    ) -> None:
+        head = target if isinstance(target, PromptedClassHead) else PromptedClassHead(target)
+        head.add_adapter(adapter_name, peft_config, self.model)
+        self._replace_module(parent, target_name, head, target)
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        # PEFT's own way copies `weight`, which a class head does not have.
+        setattr(parent, child_name, new_module)
+
+    def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:
+        """Check an adapter's tensors before any is copied: PEFT itself only warns, or not even that."""
+        head_prefix = f"{prefix}model.class_head."
+        expected = {name: value for name, value in self.model.class_head.state_dict(prefix=head_prefix).items()}
+        known = self.state_dict(prefix=prefix).keys()
+        for key, value in state_dict.items():
+            if key not in known:
+                raise AlmPromptError(f"the adapter holds a tensor that its config does not ask for: {key!r}")
+            if key in expected:
+                _check_tensor(key.removeprefix(head_prefix), value, expected[key].shape)
+        adapters = {key.rpartition(".")[2] for key in state_dict if key in expected} or set(self.active_adapters)
+        missing = [key for key in expected if key.rpartition(".")[2] in adapters and key not in state_dict]
+        if missing:
+            raise AlmPromptError(f"the adapter lacks the tensor {missing[0].removeprefix(head_prefix)!r}; its file is incomplete")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_tensor(name: str, value: torch.Tensor, shape: torch.Size) -> None:
+    if value.shape != shape:
+        raise AlmPromptError(
+            f"the adapter's tensor {name!r} has shape {list(value.shape)}, its config asks for {list(shape)}"
+        )
+    if not torch.isfinite(value).all():
+        raise AlmPromptError(f"the adapter's tensor {name!r} holds NaN or infinite numbers; train or fetch it again")

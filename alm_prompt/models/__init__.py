@@ -1,0 +1,19 @@
+"""Audio-language models: configuration, towers, class head, processor."""
+
+from .class_bank import ClassBank
+from .class_head import ClassHead, similarity_output
+from .configuration import AlmConfig
+from .modeling import AlmForAudioClassification, AlmModel
+from .processing import AlmFeatureExtractor, AlmProcessor
+
+
+__all__ = [
+    "AlmConfig",
+    "AlmFeatureExtractor",
+    "AlmForAudioClassification",
+    "AlmModel",
+    "AlmProcessor",
+    "ClassBank",
+    "ClassHead",
+    "similarity_output",
+]

@@ -1,0 +1,210 @@
+"""The class bank: class names, the sentences that describe them, and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import AlmPromptError
+from .prompt_layout import PromptLayout, layout_prompts
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from .modeling import AlmModel
+
+PLACEHOLDER = "{}"
+
+
+class ClassBank:
+    """The classes a model tells apart, in order, and their text.
+
+    Args:
+        class_names: at least one name; `_` is read as a space.
+        tokenizer: tokenizer of the text tower.
+        max_length: longest prompt, in tokens, that the text tower takes.
+        template: sentence with one `{}` for the class name.
+        descriptions: sentences per class name that stand in place of the template; the embedding of a class is then
+            the normalised mean over its sentences (ReCLAP, arXiv 2409.09213).
+
+    Raises:
+        AlmPromptError: no names, a blank, doubled or too long name, a template without one `{}`, or a class without
+            descriptions.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        template: str,
+        descriptions: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.class_names = _checked_names(class_names)
+        if template.count(PLACEHOLDER) != 1:
+            raise AlmPromptError(f"template {template!r} must hold {PLACEHOLDER!r} once, where the class name goes")
+        self.template = template
+        self.descriptions = _checked_descriptions(descriptions, self.class_names)
+        self.max_length = max_length
+        self.tokenizer = tokenizer
+        self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer)
+        self.sentence_ids = [[self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names]
+        self._layouts: dict[tuple[int, str, torch.device], PromptLayout] = {}
+        self._siblings: dict[str, ClassBank] = {template: self}
+        self._embeds: tuple[tuple[object, ...], torch.Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a piece of text inside a prompt, without special tokens.
+
+        The piece is read as following other words: byte-level tokenizers write a word differently after a space.
+        """
+        return self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"]
+
+    def layout(self, n_context: int, class_position: str, device: torch.device) -> PromptLayout:
+        """Prompts of all classes around a learned context; made once and kept.
+
+        Args:
+            n_context: number `M` of context vectors.
+            class_position: `"end"`, `"middle"` or `"front"`.
+            device: where the tensors go.
+        """
+        key = (n_context, class_position, device)
+        if key not in self._layouts:
+            names = [self.text_ids(_readable(name)) for name in self.class_names]
+            # The full stop is read together with its name, as in a sentence: some tokenizers merge the two.
+            with_stop = [self.text_ids(f"{_readable(name)}.") for name in self.class_names]
+            stops = [ids[len(name) :] for name, ids in zip(names, with_stop, strict=True)]
+            names = [ids[: len(name)] for name, ids in zip(names, with_stop, strict=True)]
+            self._layouts[key] = layout_prompts(
+                self.prefix_ids, names, stops, self.suffix_ids, n_context, class_position, device
+            )
+        return self._layouts[key]
+
+    def check_length(self, n_context: int) -> None:
+        """Check that every class name fits into a prompt beside a learned context.
+
+        Args:
+            n_context: number of context vectors.
+
+        Raises:
+            AlmPromptError: a name is too long; it is named, with the budget.
+        """
+        budget = self.max_length - n_context - len(self.prefix_ids) - len(self.suffix_ids)
+        for name in self.class_names:
+            length = len(self.text_ids(f"{_readable(name)}."))
+            if length > budget:
+                raise AlmPromptError(
+                    f"class name {name!r} has {length} tokens with its full stop, but only {budget} of the text "
+                    f"tower's {self.max_length} are left beside {n_context} context vectors; shorten it or use fewer"
+                )
+
+    def with_template(self, template: str) -> ClassBank:
+        """The same classes with another template; made once and kept, with its embeddings."""
+        if template not in self._siblings:
+            sibling = ClassBank(self.class_names, self.tokenizer, self.max_length, template, self.descriptions)
+            sibling._siblings = self._siblings
+            self._siblings[template] = sibling
+        return self._siblings[template]
+
+    def zero_shot_embeds(self, alm: AlmModel) -> torch.Tensor:
+        """Embeddings of the classes without anything learned.
+
+        Computed once and kept while the text tower stays as it is; a tower that is being trained is never kept.
+
+        Args:
+            alm: the model whose text tower reads the sentences.
+
+        Returns:
+            `[C, d]` unit vectors.
+        """
+        if torch.is_grad_enabled() and alm.text_requires_grad():
+            return self._compute_embeds(alm)
+        state = alm.text_state()
+        if self._embeds is None or self._embeds[0] != state:
+            with frozen_text(alm):
+                self._embeds = (state, self._compute_embeds(alm))
+        return self._embeds[1]
+
+    def _compute_embeds(self, alm: AlmModel) -> torch.Tensor:
+        features = alm.encode_token_ids([ids for sentences in self.sentence_ids for ids in sentences])
+        features = torch.nn.functional.normalize(
+            features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1
+        )
+        means = [rows.mean(dim=0) for rows in features.split([len(sentences) for sentences in self.sentence_ids])]
+        return torch.nn.functional.normalize(torch.stack(means), dim=-1)
+
+    def _sentences(self, name: str) -> Sequence[str]:
+        if self.descriptions is not None:
+            return self.descriptions[name]
+        return [self.template.replace(PLACEHOLDER, _readable(name))]
+
+    def _encode_sentence(self, name: str, sentence: str) -> list[int]:
+        ids = self.tokenizer(sentence)["input_ids"]
+        if len(ids) > self.max_length:
+            raise AlmPromptError(
+                f"class {name!r}: its sentence {sentence[:60]!r} has {len(ids)} tokens, the text tower takes "
+                f"{self.max_length}; shorten the name, template or description"
+            )
+        return ids
+
+
+@contextmanager
+def frozen_text(alm: AlmModel) -> Iterator[None]:
+    """Text tower without dropout and without gradients, and results that a later training step may use."""
+    was_training = alm.text_tower.training
+    alm.text_tower.eval()
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        alm.text_tower.train(was_training)
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _checked_names(class_names: Sequence[str]) -> list[str]:
+    if isinstance(class_names, str):
+        raise AlmPromptError(f"class names are the text {class_names!r}; give a list of names")
+    names = list(class_names)
+    if not names:
+        raise AlmPromptError("the list of class names is empty; give at least one name")
+    seen: dict[str, str] = {}
+    for position, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise AlmPromptError(f"class name number {position + 1} is {name!r}; give each class a non-blank name")
+        key = _readable(name).strip().lower()
+        if key in seen:
+            raise AlmPromptError(f"class name {name!r} stands twice in the list (as {seen[key]!r}); keep one of them")
+        seen[key] = name
+    return names
+
+
+def _checked_descriptions(
+    descriptions: Mapping[str, Sequence[str]] | None, class_names: Sequence[str]
+) -> dict[str, list[str]] | None:
+    if descriptions is None:
+        return None
+    for name in class_names:
+        if not descriptions.get(name):
+            raise AlmPromptError(f"class {name!r} has no descriptions; give at least one sentence for every class")
+    return {name: list(descriptions[name]) for name in class_names}
+
+
+def _special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after a text, found by what it does rather than by their names."""
+    probe = tokenizer("sound", add_special_tokens=False)["input_ids"]
+    full = tokenizer("sound")["input_ids"]
+    for start in range(len(full) - len(probe) + 1):
+        if full[start : start + len(probe)] == probe:
+            return full[:start], full[start + len(probe) :]
+    raise AlmPromptError(f"tokenizer {type(tokenizer).__name__} rewrites a text between its special tokens; use another")

@@ -1,0 +1,79 @@
+"""Where the pieces of a prompt go: special tokens, learned context vectors, class name, full stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import AlmPromptError
+from .text_tower import pad_token_ids
+
+
+CLASS_POSITIONS = ("end", "middle", "front")
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Prompts of one class list around a learned context.
+
+    Attributes:
+        ids: `[C, L]` token ids; whatever stands in a slot is overwritten.
+        mask: `[C, L]`, 1 on real tokens and slots, which come first.
+        slots: `[C, M]` columns of the context vectors.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    slots: torch.Tensor
+
+    def splice(self, context: torch.Tensor, token_embedding: torch.nn.Embedding) -> torch.Tensor:
+        """Put context vectors into their slots.
+
+        Args:
+            context: `[M, e]` shared by all classes, or `[C, M, e]`.
+            token_embedding: the text tower's table.
+
+        Returns:
+            `[C, L, e]` prompt embeddings.
+        """
+        embeds = token_embedding(self.ids)
+        index = self.slots.unsqueeze(-1).expand(-1, -1, embeds.shape[-1])
+        return embeds.scatter(1, index, context.to(embeds.dtype).expand_as(index))
+
+
+def layout_prompts(
+    prefix_ids: Sequence[int],
+    name_ids: Sequence[Sequence[int]],
+    stop_ids: Sequence[Sequence[int]],
+    suffix_ids: Sequence[int],
+    n_context: int,
+    class_position: str,
+    device: torch.device,
+) -> PromptLayout:
+    """Lay out `[SOS] context name . [EOS]`, or the name in front of or amid the context (CoOp, arXiv 2109.01134).
+
+    Args:
+        prefix_ids: special tokens before a text.
+        name_ids: per class, tokens of its name.
+        stop_ids: per class, tokens of the full stop.
+        suffix_ids: special tokens after a text.
+        n_context: number `M` of context vectors.
+        class_position: `"end"`, `"middle"` (after the first `M // 2` vectors) or `"front"`.
+        device: where the tensors go.
+
+    Raises:
+        AlmPromptError: unknown position.
+    """
+    if class_position not in CLASS_POSITIONS:
+        raise AlmPromptError(f"class_position is {class_position!r}; choose one of {', '.join(CLASS_POSITIONS)}")
+    before = {"end": n_context, "middle": n_context // 2, "front": 0}[class_position]
+    rows, slots = [], []
+    for name, stop in zip(name_ids, stop_ids, strict=True):
+        start = len(prefix_ids)
+        after = start + before + len(name)
+        slots.append([*range(start, start + before), *range(after, after + n_context - before)])
+        rows.append([*prefix_ids, *[0] * before, *name, *[0] * (n_context - before), *stop, *suffix_ids])
+    ids, mask = pad_token_ids(rows, device)
+    return PromptLayout(ids=ids, mask=mask, slots=torch.tensor(slots, device=device))
