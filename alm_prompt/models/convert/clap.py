@@ -90,8 +90,8 @@ def feature_settings_from_clap(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if settings["truncation"] != "rand_trunc":
         raise AlmPromptError(
-            f"feature extractor with truncation={settings['truncation']!r} belongs to a fused CLAP checkpoint, which is"
-            " not supported; use an unfused one (truncation='rand_trunc') such as laion/clap-htsat-unfused"
+            f"feature extractor with truncation={settings['truncation']!r}: fused CLAP checkpoints are not supported;"
+            " use an unfused one (truncation='rand_trunc') such as laion/clap-htsat-unfused"
         )
     if settings["padding"] not in PADDINGS:
         raise AlmPromptError(f"feature extractor padding {settings['padding']!r} is unknown; use {sorted(PADDINGS)}")
@@ -101,13 +101,13 @@ def feature_settings_from_clap(settings: Mapping[str, Any]) -> dict[str, Any]:
         "win_length": settings["fft_window_size"],
         "hop_length": settings["hop_length"],
         "n_mels": settings["feature_size"],
-        "f_min": settings["frequency_min"],
-        "f_max": settings["frequency_max"],
+        "f_min": float(settings["frequency_min"]),
+        "f_max": float(settings["frequency_max"]),
         "mel_scale": "slaney",
         "mel_norm": "slaney",
         "power": 2.0,
         "center": True,
         "log": "db",
-        "clip_seconds": settings["max_length_s"],
+        "clip_seconds": float(settings["max_length_s"]),
         "pad": PADDINGS[settings["padding"]],
     }

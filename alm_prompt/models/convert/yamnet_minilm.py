@@ -1,4 +1,4 @@
-"""Importer of yamnet-minilm, a small pre-trained audio-language model: YAMNet and all-MiniLM-L6-v2, joined at 512-d."""
+"""Importer of yamnet-minilm, a small pre-trained audio-language model: YAMNet joined with all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
