@@ -157,9 +157,9 @@ def load_hub_dataset(
     if not rows:
         raise AlmPromptError("the data set holds no clip")
     if None in paths or len(set(paths)) < len(paths):
-        paths = [f"row {index:08d}" for index in range(len(clips))]
+        paths = [f"row {index:08d}" for index in range(len(rows))]
     return AudioClips(
-        Clip(source, label, clip_id, fold) for clip_id, (source, label, fold) in zip(paths, clips, strict=True)
+        Clip(source, label, clip_id, fold) for clip_id, (source, label, fold) in zip(paths, rows, strict=True)
     )
 
 
