@@ -168,10 +168,12 @@ class AlmProcessor(ProcessorMixin):
         Raises:
             AlmPromptError: If the checkpoint is a fused CLAP.
         """
-        # Code that a checkpoint brings along is never run, whatever the caller's flag.
+        # Code that a checkpoint brings along is never run, nor asked about.
         kwargs.pop("trust_remote_code", None)
-        feature_extractor = AlmFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        return cls(feature_extractor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs))
+        return cls(
+            AlmFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs),
+            AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **kwargs),
+        )
 
     def __call__(
         self,
