@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -147,8 +147,17 @@ class WrapperPromptConfig(PromptConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.prompt = _wrapped_config(self.prompt, type(self).__name__)
+        if any(isinstance(inner, type(self)) for inner in self._stack()):
+            raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
         if self.logit_scale is None:
             self.logit_scale = self.prompt.logit_scale
+
+    def _stack(self) -> Iterator[PromptConfig]:
+        """The wrapped configs, outermost first."""
+        inner = self.prompt
+        while inner is not None:
+            yield inner
+            inner = getattr(inner, "prompt", None)
 
     def bind(self, model: AlmForAudioClassification) -> None:
         """Bind the wrapper, and hand what it carries to the wrapped method."""

@@ -1,0 +1,48 @@
+"""Losses against hand-written loops and finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from alm_prompt import AlmPromptError, ZebraLoss
+from alm_prompt.losses import prediction_entropy
+from alm_prompt.outputs import ClassHeadOutput
+
+
+def outputs(logits):
+    return ClassHeadOutput(logits=logits, audio_embeds=torch.empty(0), text_embeds=torch.empty(0))
+
+
+@pytest.mark.parametrize(("clips", "classes"), [(1, 2), (5, 3), (7, 40)])
+def test_entropy_equals_a_hand_written_loop(clips, classes):
+    logits = torch.randn(clips, classes, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 4
+    total = 0.0
+    for row in logits.tolist():
+        weights = [math.exp(value) for value in row]
+        probabilities = [weight / sum(weights) for weight in weights]
+        total -= sum(p * math.log(p + 1e-8) for p in probabilities)
+    assert prediction_entropy(logits).item() == pytest.approx(total / clips, abs=1e-12)
+
+
+def test_entropy_of_equal_and_of_certain_predictions():
+    assert prediction_entropy(torch.zeros(3, 8)).item() == pytest.approx(math.log(8), abs=1e-6)
+    assert prediction_entropy(torch.tensor([[200.0, 0.0]])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_zebra_term_maximises_entropy():
+    logits = torch.tensor([[3.0, 0.0, -1.0]], requires_grad=True)
+    ZebraLoss(0.05)(outputs(logits), torch.tensor([0]), None)["entropy"].backward()
+    assert logits.grad[0, 0] > 0  # a step against the gradient lowers the leading logit
+
+
+def test_gradients_equal_finite_differences():
+    logits = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: ZebraLoss(0.3)(outputs(x), torch.zeros(4), None)["entropy"], logits)
+
+
+def test_negative_weight_is_refused():
+    with pytest.raises(AlmPromptError, match=r"entropy_weight is -0\.1"):
+        ZebraLoss(-0.1)
