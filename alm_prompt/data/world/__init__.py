@@ -1,0 +1,7 @@
+"""A procedural sound world: a pre-training stream of captioned sounds, and a downstream task shifted from it."""
+
+from .grammar import vocabulary
+from .stream import pretraining_sounds, world_example
+from .task import WORLD_CLASSES, world_clips, write_world
+
+__all__ = ["WORLD_CLASSES", "pretraining_sounds", "vocabulary", "world_clips", "world_example", "write_world"]

@@ -1,0 +1,105 @@
+"""Contrastive pre-training of a small audio-language model on your audio-caption pairs or the bundled sound world.
+
+python examples/pretrain_contrastive.py --csv pairs.csv --output_dir my-alm --num_train_epochs 20
+python examples/pretrain_contrastive.py --world --pairs 40000 --output_dir tiny-alm
+"""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch.utils.data import Dataset
+from transformers import (
+    CLIPTextConfig,
+    HfArgumentParser,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from alm_prompt import AlmConfig, AlmModel, AlmProcessor
+from alm_prompt.data.world import vocabulary, world_example
+from alm_prompt.models.audio_towers import CnnAudioConfig
+from alm_prompt.models.processing import AlmFeatureExtractor
+
+START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
+
+
+@dataclass
+class PretrainArguments:
+    csv: str | None = field(default=None, metadata={"help": "CSV file with the columns path and caption."})
+    world: bool = field(default=False, metadata={"help": "Train on the bundled procedural sound world instead."})
+    pairs: int = field(default=40_000, metadata={"help": "Sound world: number of pairs to generate."})
+    clip_seconds: float = field(default=2.0, metadata={"help": "Length that every clip is cropped or padded to."})
+    width: int = field(default=128, metadata={"help": "Width of the text tower; the audio tower follows it."})
+
+
+class Pairs(Dataset):
+    """Audio-caption pairs: the rows of a CSV file, or the first pairs of the sound world's stream."""
+
+    def __init__(self, args: PretrainArguments, seed: int) -> None:
+        self.world, self.seed = args.world, seed
+        if args.world:
+            self.rows, self.texts = range(args.pairs), vocabulary()
+        else:
+            rows = list(csv.DictReader(Path(args.csv).read_text(encoding="utf-8").splitlines()))
+            self.rows = [(str(Path(args.csv).parent / row["path"]), row["caption"]) for row in rows]
+            self.texts = [row["caption"] for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple:
+        return world_example(self.seed, index)[:2] if self.world else self.rows[index]
+
+
+def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, lower-case: frequent words are one token, and any text at all has tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    settings = {"special_tokens": [PAD, END, START], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=2048, **settings))
+    ids = [(token, tokenizer.token_to_id(token)) for token in (START, END)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=ids)
+    names = {"bos_token": START, "eos_token": END, "pad_token": PAD}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=77, **names)
+
+
+def build(args: PretrainArguments, texts: list[str]) -> tuple[AlmModel, AlmProcessor]:
+    """A small untrained dual encoder, and the processor that goes with it."""
+    tokenizer = train_tokenizer(texts)
+    mel = {"sampling_rate": 16_000, "hop_length": 320, "f_max": 8000.0, "log_floor": 1e-4}
+    processor = AlmProcessor(AlmFeatureExtractor(clip_seconds=args.clip_seconds, pad="tile", **mel), tokenizer)
+    width, ids = args.width, {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    size = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 32}
+    text = CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=3, **size, **ids)
+    channels = [width // 8, width // 4, width // 2, width]
+    audio = CnnAudioConfig(channels=channels, hidden_size=2 * width, block_dropout=0.0, embedding_dropout=0.1)
+    return AlmModel(AlmConfig(audio_config=audio, text_config=text, projection_dim=2 * width)), processor
+
+
+def main() -> None:
+    args, training_args = HfArgumentParser((PretrainArguments, TrainingArguments)).parse_args_into_dataclasses()
+    if args.world == bool(args.csv):
+        raise SystemExit("error: give either --csv pairs.csv or --world")
+    set_seed(training_args.seed)
+    pairs = Pairs(args, training_args.seed)
+    model, processor = build(args, pairs.texts)
+
+    def collate(batch: list[tuple]) -> dict:
+        audio, texts = zip(*batch, strict=True)
+        inputs = processor(list(audio), list(texts), sampling_rate=16_000, truncation=True)
+        return {**inputs, "return_loss": True}
+
+    training_args.remove_unused_columns = False
+    Trainer(model=model, args=training_args, train_dataset=pairs, data_collator=collate).train()
+    model.half().save_pretrained(training_args.output_dir)  # half the size on disk; opened again in float32
+    processor.save_pretrained(training_args.output_dir)
+
+
+if __name__ == "__main__":
+    main()
