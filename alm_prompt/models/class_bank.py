@@ -102,7 +102,7 @@ class ClassBank:
             length = len(self.text_ids(f"{_readable(name)}."))
             if length > budget:
                 raise AlmPromptError(
-                    f"class name {name!r} has {length} tokens with its full stop, but only {budget} of the text "
+                    f"class name {name[:60]!r} has {length} tokens with its full stop, but only {budget} of the text "
                     f"tower's {self.max_length} are left beside {n_context} context vectors; shorten it or use fewer"
                 )
 
@@ -150,7 +150,7 @@ class ClassBank:
         ids = self.tokenizer(sentence)["input_ids"]
         if len(ids) > self.max_length:
             raise AlmPromptError(
-                f"class {name!r}: its sentence {sentence[:60]!r} has {len(ids)} tokens, the text tower takes "
+                f"class {name[:40]!r}: its sentence {sentence[:60]!r} has {len(ids)} tokens, the text tower takes "
                 f"{self.max_length}; shorten the name, template or description"
             )
         return ids
