@@ -14,9 +14,10 @@ from ..errors import AlmPromptError
 class AlmTrainingArguments(TrainingArguments):
     """[`~transformers.TrainingArguments`] whose defaults are the recipe of PALM and ZEBRA.
 
-    Source: arXiv 2409.19806, arXiv 2606.31587. SGD with momentum 0.9 at a constant learning rate of 0.05, no weight decay, no gradient clipping, 50 epochs of
-    batches of 16. Only fields that differ from `transformers` or do not exist there are listed here. A plain
-    [`~transformers.Trainer`] reads these arguments too and then trains to the same parameters as [`AlmTrainer`].
+    SGD with momentum 0.9 at a constant learning rate of 0.05, no weight decay, no gradient clipping, 50 epochs of
+    batches of 16 (arXiv 2409.19806, arXiv 2606.31587). Only fields that differ from `transformers` or do not exist
+    there are listed here. A plain [`~transformers.Trainer`] reads these arguments too and then trains to the same
+    parameters as [`AlmTrainer`].
 
     Raises:
         AlmPromptError: for a momentum that contradicts `optim_args`, and for options that would silently replace a
@@ -43,7 +44,8 @@ class AlmTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(
         default=2, metadata={"help": "Checkpoints to keep; the best and the last one always stay."}
     )
-    report_to: str | list[str] | None = field(
+    # The order of the types is that of transformers: HfArgumentParser fails on any other.
+    report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Experiment trackers to report to: 'none', 'all' or their names."}
     )
     overwrite_output_dir: bool = field(

@@ -166,7 +166,8 @@ def encoder_fingerprint(alm: AlmModel) -> str:
     """Return the sha256 of configuration, dtypes and bytes of the audio tower and its projection."""
     digest = hashlib.sha256()
     config = alm.config.audio_config.to_dict()
-    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    # Where a model came from is no property of it, and its dtype is that of its tensors.
+    settings = {key: value for key, value in config.items() if not key.startswith("_") and key != "dtype"}
     digest.update(json.dumps([settings, alm.config.audio_projection], sort_keys=True, default=str).encode())
     for part in (alm.audio_tower, alm.audio_projection):
         _update_digest(digest, part.state_dict())
