@@ -32,6 +32,8 @@ class AlmConfig(PreTrainedConfig):
 
     model_type = "alm"
     sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}
+    # Trainer gathers all other outputs as predictions, clip by clip; text embeddings have no row per clip.
+    keys_to_ignore_at_inference = ["losses", "audio_embeds", "text_embeds"]
 
     def __init__(
         self,
