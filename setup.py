@@ -34,6 +34,8 @@ INSTALL_REQUIRES = [
     "scikit-learn>=1.5",
     "numpy>=2.0",
     "pyyaml>=6.0",
+    "tqdm>=4.66",
+    "huggingface-hub>=1.5",
 ]
 
 EXTRAS_REQUIRE = {
