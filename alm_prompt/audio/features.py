@@ -54,8 +54,13 @@ class LogMelSpec:
             raise AlmPromptError("log_floor + log_offset must be positive, or silence has no logarithm")
 
     def num_samples(self, frames: int) -> int:
-        """Number of samples that `frames` frames need (the least one)."""
-        return (frames - 1) * self.hop_length + (1 if self.center else self.win_length)
+        """Fewest samples that give `frames` whole frames."""
+        return max((frames - 1) * self.hop_length + (0 if self.center else self.win_length), 1)
+
+    def num_frames(self, samples: int) -> int:
+        """Number of frames that `samples` samples give, at least one."""
+        whole = samples if self.center else max(samples - self.win_length, 0)
+        return 1 + whole // self.hop_length
 
 
 @lru_cache(maxsize=32)
@@ -82,15 +87,16 @@ def log_mel(wave: torch.Tensor, spec: LogMelSpec) -> torch.Tensor:
     """Log-mel spectrogram of one clip.
 
     Args:
-        wave: `[n]` mono samples at `spec.sampling_rate`, n >= 1. What is shorter than a frame is padded with zeros.
+        wave: `[n]` mono samples at `spec.sampling_rate`, n >= 1. What is too short for a frame is padded with zeros.
         spec: The front end.
 
     Returns:
-        `[T, n_mels]` float32 with T = 1 + n // hop_length when centred, else 1 + (n - win_length) // hop_length.
+        `[T, n_mels]` float32 with T = `spec.num_frames(n)`.
     """
     _check_wave(wave)
     # float64 throughout: next to a loud tone, float32 rounding of the transform would reach above the 1e-10 floor.
     wave = wave.double()
+    num_frames = spec.num_frames(wave.numel())
     margin = spec.win_length // 2 if spec.center else 0
     shortest = margin + 1 if spec.center else spec.win_length
     wave = torch.nn.functional.pad(wave, (0, max(shortest - wave.numel(), 0)))
@@ -98,7 +104,7 @@ def log_mel(wave: torch.Tensor, spec: LogMelSpec) -> torch.Tensor:
         wave = torch.nn.functional.pad(wave[None], (margin, margin), mode="reflect")[0]
     window = torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64)
     filters = mel_filters(spec)
-    frames = wave.unfold(0, spec.win_length, spec.hop_length)
+    frames = wave.unfold(0, spec.win_length, spec.hop_length)[:num_frames]
     # rfft pads on the right where torch.stft would centre the window in n_fft, which shifts every frame.
     blocks = [
         _log(torch.fft.rfft(block * window, n=spec.n_fft).abs().pow(spec.power) @ filters, spec)

@@ -57,8 +57,8 @@ def read_waveform(
             or `{"bytes", "path"}` as `datasets` gives them.
         sampling_rate: Rate of `source` in Hz; needed for bare samples, ignored where the source states its own.
         target_rate: Rate of the result in Hz.
-        max_seconds: Return only the centre of longer clips. Only that part of a file is decoded (and checked), and it
-            equals the same window cut out of the whole clip.
+        max_seconds: Return only the centre of longer clips. Only that part of a file is checked and (but for mp3)
+            decoded, and it equals the same window cut out of the whole clip.
 
     Returns:
         `[n]` float32, n >= 1.
@@ -107,6 +107,12 @@ def content_hash(source: AudioSource, sampling_rate: int | None = None) -> str:
     return digest.hexdigest()
 
 
+class _SoundFile(soundfile.SoundFile):
+    def seekable(self) -> bool:
+        """Say no: else soundfile seeks after every read to where it is already, and mp3 breaks at the seam."""
+        return False
+
+
 @contextmanager
 def _open(source: AudioSource, sampling_rate: int | None, name: str) -> Iterator[_Audio]:
     source, sampling_rate = _unwrap(source, sampling_rate, name)
@@ -116,7 +122,7 @@ def _open(source: AudioSource, sampling_rate: int | None, name: str) -> Iterator
     with _open_binary(source, name) as binary:
         try:
             # TypeError: soundfile takes a name that ends in .raw for samples without a header.
-            file = soundfile.SoundFile(binary)
+            file = _SoundFile(binary)
         except (soundfile.SoundFileError, TypeError) as error:
             raise AlmPromptError(_undecodable(name, error)) from error
         with file:
@@ -148,15 +154,21 @@ def _open_samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> 
 
 
 def _file_blocks(file: soundfile.SoundFile, start: int, stop: int) -> Iterator[np.ndarray]:
-    if start:
+    if file.format == "MP3":
+        # A frame of mp3 needs those before it: after a jump its decoder begins with noise, at a place nearby.
+        for _ in _read(file, start):
+            pass
+    else:
         file.seek(start)
-    step = max(_SAMPLES_PER_BLOCK // file.channels, 1)
-    while start < stop:
-        block = file.read(min(step, stop - start), dtype="float32", always_2d=True)
-        if not len(block):
-            return
-        start += len(block)
+    for block in _read(file, stop - start):
         yield block.T
+
+
+def _read(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
+    step = max(_SAMPLES_PER_BLOCK // file.channels, 1)
+    while count > 0 and len(block := file.read(min(step, count), dtype="float32", always_2d=True)):
+        count -= len(block)
+        yield block
 
 
 def _mono(block: np.ndarray, name: str) -> torch.Tensor:
