@@ -17,6 +17,7 @@ from peft.utils import CONFIG_NAME as ADAPTER_CONFIG_NAME
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
+from ..errors import AlmPromptError
 from .run_record import RUN_RECORD_NAME
 
 STAGING_NAME = ".staging"
@@ -52,6 +53,19 @@ def find_run(run_dir: Path) -> Path | None:
     traces = [*list_checkpoints(run_dir), *run_dir.glob(RUN_RECORD_NAME)]
     traces += [*run_dir.glob(ADAPTER_CONFIG_NAME), *run_dir.glob(f"*/{ADAPTER_CONFIG_NAME}")]
     return next(iter(traces), None)
+
+
+def check_writable(run_dir: Path) -> None:
+    """Create the folder of a run, and refuse it before hours of training if nothing can be written there.
+
+    Raises:
+        AlmPromptError: with the reason that the system gives.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=run_dir).close()
+    except OSError as error:
+        raise AlmPromptError(f"{run_dir}: cannot be written ({error.strerror}); choose another output_dir") from error
 
 
 def publish_checkpoint(staged: Path, run_dir: Path) -> Path:

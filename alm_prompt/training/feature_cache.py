@@ -27,7 +27,7 @@ from transformers.utils.logging import tqdm
 from ..audio.waveform import content_hash
 
 if TYPE_CHECKING:
-    from ..data.sources import AudioClips
+    from ..data.clips import AudioClips
     from ..models.modeling import AlmForAudioClassification, AlmModel
     from ..models.processing import AlmProcessor
 

@@ -35,7 +35,8 @@ class AlmTrainer(Trainer):
         **kwargs: passed on to `transformers.Trainer`.
 
     Raises:
-        AlmPromptError: if `args` are not `AlmTrainingArguments`, whose defaults and fields this trainer relies on.
+        AlmPromptError: if `args` are not `AlmTrainingArguments`, whose defaults and fields this trainer relies on, or
+            nothing can be written to `args.output_dir`.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class AlmTrainer(Trainer):
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_parts_since_step = 0
         self._staging_dir: Path | None = None
+        if args.should_save:
+            checkpoints.check_writable(Path(args.output_dir))
         super().__init__(model=model, args=args, **kwargs)
         self._attach_loss_hooks(self.model)
 
@@ -194,7 +197,9 @@ class AlmTrainer(Trainer):
             return
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         with checkpoints.staged_files(Path(output_dir or self.args.output_dir)) as staging:
-            model.save_pretrained(str(staging), state_dict=state_dict)
+            # Left to itself PEFT asks the Hub, at every checkpoint, whether the vocabulary has grown; prompts never do that.
+            options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
+            model.save_pretrained(str(staging), state_dict=state_dict, **options)
 
     def _load_best_model(self) -> None:
         """Load the best checkpoint.
