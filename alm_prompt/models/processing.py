@@ -109,7 +109,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         return super().from_dict(feature_extractor_dict, **kwargs)
 
     def __call__(
-        self, audio: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt", **kwargs: Any
+        self, audio: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt"
     ) -> BatchFeature:
         """Compute features.
 
