@@ -9,7 +9,6 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 
 from .errors import AlmPromptError
 
-
 if TYPE_CHECKING:
     from peft import PeftConfig
 

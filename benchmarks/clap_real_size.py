@@ -24,7 +24,6 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, PreTrained
 
 from alm_prompt import AlmForAudioClassification, AlmProcessor, CoOpPromptConfig
 
-
 CLASSES = [f"sound number {index}" for index in range(25)]
 CLIP_SECONDS = 10
 

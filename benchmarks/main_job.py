@@ -21,7 +21,6 @@ from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptC
 from alm_prompt.data.sources import load_csv
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
 
-
 METHODS = {
     "zero-shot": None,
     "CoOp": CoOpPromptConfig(n_ctx=16),

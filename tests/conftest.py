@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -17,7 +16,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import CLIPTextConfig, PreTrainedTokenizerFast
 
 from alm_prompt import AlmConfig, AlmForAudioClassification
-
 
 CLASSES = ["dog", "rain", "siren", "door bell"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"

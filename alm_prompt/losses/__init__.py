@@ -3,5 +3,4 @@
 from .classification import prediction_entropy
 from .hooks import LossHook, ZebraLoss
 
-
 __all__ = ["LossHook", "ZebraLoss", "prediction_entropy"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-
 # ZEBRA's code adds this inside the logarithm; it is part of the published formula.
 LOG_OFFSET = 1e-8
 

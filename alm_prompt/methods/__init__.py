@@ -6,7 +6,6 @@ from importlib import import_module
 from .base import PromptConfig, PromptMethod, WrapperPromptConfig
 from .expression import parse_method
 
-
 __all__ = ["PromptConfig", "PromptMethod", "WrapperPromptConfig", "parse_method"]
 
 for _module in pkgutil.iter_modules(__path__):

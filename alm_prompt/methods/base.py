@@ -16,7 +16,6 @@ from ..models import ClassBank
 from ..outputs import ClassHeadOutput
 from ..registry import METHODS, method_name
 
-
 if TYPE_CHECKING:
     from ..models import AlmForAudioClassification, AlmModel
 
@@ -120,7 +119,9 @@ class PromptConfig(PeftConfig):
         """
         if model.class_bank is None:
             if self.class_names is None:
-                raise AlmPromptError("the model has no classes; call model.set_classes([...]) before adding an adapter")
+                raise AlmPromptError(
+                    "the model has no classes; call model.set_classes([...]) before adding an adapter"
+                )
             model.set_classes(self.class_names, template=self.template)
         if self.class_names is None:
             self.class_names = model.class_names

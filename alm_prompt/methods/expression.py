@@ -10,7 +10,6 @@ from ..errors import AlmPromptError
 from ..registry import METHODS
 from .base import PromptConfig, WrapperPromptConfig
 
-
 ZERO_SHOT = "zero-shot"
 
 

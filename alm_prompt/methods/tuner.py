@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
@@ -98,7 +98,7 @@ class PromptTuner(BaseTuner):
 
     prefix = PARAMETER_PREFIX
     tuner_layer_cls = PromptedClassHead
-    target_module_mapping: dict[str, list[str]] = {}
+    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
 
     def train(self, mode: bool = True) -> PromptTuner:
         """Set training mode, with frozen encoders: batch norm would drift and dropout make features random."""
@@ -148,7 +148,9 @@ class PromptTuner(BaseTuner):
         adapters = {key.rpartition(".")[2] for key in state_dict if key in expected} or set(self.active_adapters)
         missing = [key for key in expected if key.rpartition(".")[2] in adapters and key not in state_dict]
         if missing:
-            raise AlmPromptError(f"the adapter lacks the tensor {missing[0].removeprefix(head_prefix)!r}; its file is incomplete")
+            raise AlmPromptError(
+                f"the adapter lacks the tensor {missing[0].removeprefix(head_prefix)!r}; its file is incomplete"
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

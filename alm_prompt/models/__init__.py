@@ -2,10 +2,10 @@
 
 from .class_bank import ClassBank
 from .class_head import ClassHead, similarity_output
+from .classification import AlmForAudioClassification
 from .configuration import AlmConfig
-from .modeling import AlmForAudioClassification, AlmModel
+from .modeling import AlmModel
 from .processing import AlmFeatureExtractor, AlmProcessor
-
 
 __all__ = [
     "AlmConfig",

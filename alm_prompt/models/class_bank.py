@@ -11,7 +11,6 @@ import torch
 from ..errors import AlmPromptError
 from .prompt_layout import PromptLayout, layout_prompts
 
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -52,7 +51,9 @@ class ClassBank:
         self.max_length = max_length
         self.tokenizer = tokenizer
         self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer)
-        self.sentence_ids = [[self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names]
+        self.sentence_ids = [
+            [self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names
+        ]
         self._layouts: dict[tuple[int, str, torch.device], PromptLayout] = {}
         self._siblings: dict[str, ClassBank] = {template: self}
         self._embeds: tuple[tuple[object, ...], torch.Tensor] | None = None
@@ -207,4 +208,6 @@ def _special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], l
     for start in range(len(full) - len(probe) + 1):
         if full[start : start + len(probe)] == probe:
             return full[:start], full[start + len(probe) :]
-    raise AlmPromptError(f"tokenizer {type(tokenizer).__name__} rewrites a text between its special tokens; use another")
+    raise AlmPromptError(
+        f"tokenizer {type(tokenizer).__name__} rewrites a text between its special tokens; use another"
+    )

@@ -10,7 +10,6 @@ from torch import nn
 from ..losses import LossHook
 from ..outputs import ClassHeadOutput
 
-
 if TYPE_CHECKING:
     from .class_bank import ClassBank
     from .modeling import AlmModel

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from ..errors import AlmPromptError
 from .audio_towers import AUDIO_CONFIGS
-
 
 DEFAULT_TEMPLATE = "This is a sound of {}."
 
@@ -31,9 +30,9 @@ class AlmConfig(PreTrainedConfig):
     """
 
     model_type = "alm"
-    sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}
+    sub_configs: ClassVar[dict[str, type]] = {"audio_config": AutoConfig, "text_config": AutoConfig}
     # Trainer gathers all other outputs as predictions, clip by clip; text embeddings have no row per clip.
-    keys_to_ignore_at_inference = ["losses", "audio_embeds", "text_embeds"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["losses", "audio_embeds", "text_embeds"]
 
     def __init__(
         self,

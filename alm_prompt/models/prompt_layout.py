@@ -10,7 +10,6 @@ import torch
 from ..errors import AlmPromptError
 from .text_tower import pad_token_ids
 
-
 CLASS_POSITIONS = ("end", "middle", "front")
 
 

@@ -11,7 +11,6 @@ from transformers.masking_utils import create_causal_mask
 
 from ..errors import AlmPromptError
 
-
 BIDIRECTIONAL_MODELS: dict[str, type[nn.Module]] = {
     "bert": BertModel,
     "clap_text_model": ClapTextModel,

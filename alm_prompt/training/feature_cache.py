@@ -28,8 +28,7 @@ from ..audio.waveform import content_hash
 
 if TYPE_CHECKING:
     from ..data.clips import AudioClips
-    from ..models.modeling import AlmForAudioClassification, AlmModel
-    from ..models.processing import AlmProcessor
+    from ..models import AlmForAudioClassification, AlmModel, AlmProcessor
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from alm_prompt import CoOpPromptConfig, PromptConfig, ZebraPromptConfig
 
-
 MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop": lambda: CoOpPromptConfig(n_ctx=4),
     "coop-words": lambda: CoOpPromptConfig(ctx_init="this is a sound of"),

@@ -8,7 +8,6 @@ from peft import get_peft_model
 
 from alm_prompt import AlmPromptError, CoOpPromptConfig
 
-
 NAMES = {"dog": ["dog"], "rain": ["rain"], "siren": ["siren"], "door bell": ["door", "bell"]}
 
 
@@ -33,7 +32,9 @@ def hand_logits(alm, contexts, position, audio_features):
         handle = text_model.embeddings.token_embedding.register_forward_hook(put_in)
         feature = alm.alm.text_projection(text_model(input_ids=ids).pooler_output)[0]
         handle.remove()
-        columns.append([alm.alm.logit_scale.exp() * torch.cosine_similarity(a, feature, dim=0) for a in audio_features])
+        columns.append(
+            [alm.alm.logit_scale.exp() * torch.cosine_similarity(a, feature, dim=0) for a in audio_features]
+        )
     return torch.tensor(columns).T
 
 

@@ -13,7 +13,6 @@ from transformers import BertConfig, BertModel
 
 from alm_prompt import AlmPromptError, CoOpPromptConfig, ZebraPromptConfig, parse_method
 
-
 CONTEXT = "base_model.model.class_head.learned_context"
 
 
@@ -39,7 +38,10 @@ def put(key, value):
     ("change", "message"),
     [
         (lambda tensors: tensors.clear(), "lacks the tensor 'learned_context.default'"),
-        (put("base_model.model.alm.foreign", torch.zeros(2)), "config does not ask for: 'base_model.model.alm.foreign'"),
+        (
+            put("base_model.model.alm.foreign", torch.zeros(2)),
+            "config does not ask for: 'base_model.model.alm.foreign'",
+        ),
         (put("base_model.model.class_head.learned_more", torch.zeros(2)), "does not ask for: .*learned_more"),
         (put(CONTEXT, torch.zeros(5, 24)), r"shape \[5, 24\], its config asks for \[4, 24\]"),
         (put(CONTEXT, torch.full((4, 24), float("nan"))), "holds NaN or infinite numbers"),

@@ -15,9 +15,9 @@ from transformers import (
     pipeline,
 )
 
+from alm_prompt import AlmForAudioClassification, AlmModel
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.models.convert.clap import config_from_clap, feature_settings_from_clap, state_dict_from_clap
-from alm_prompt.models.modeling import AlmForAudioClassification, AlmModel
 from alm_prompt.models.processing import AlmFeatureExtractor, AlmProcessor
 
 RATE = 48_000

@@ -34,7 +34,7 @@ def test_bad_class_lists_are_named_and_the_old_one_stays(tiny_alm, names, messag
 
 @pytest.mark.parametrize("template", ["a sound", "{} and {}", "{0}", "{0.__class__}"])
 def test_template_needs_one_place_for_the_name(tiny_alm, template):
-    with pytest.raises(AlmPromptError, match="must hold '{}' once"):
+    with pytest.raises(AlmPromptError, match=r"must hold '\{\}' once"):
         tiny_alm.set_classes(["dog"], template=template)
 
 

@@ -78,7 +78,7 @@ def test_half_precision_files_open_in_float32(tiny_alm, tmp_path):
 
 def test_use_before_classes_or_without_audio_is_refused(tiny_alm):
     model = AlmForAudioClassification(tiny_alm.config)
-    with pytest.raises(AlmPromptError, match="has no classes; call model.set_classes"):
+    with pytest.raises(AlmPromptError, match=r"has no classes; call model\.set_classes"):
         model(audio_features=torch.randn(1, 32))
     with pytest.raises(AlmPromptError, match="has no tokenizer"):
         model.set_classes(["dog"])

@@ -19,8 +19,13 @@ from transformers import (
 from alm_prompt import AlmPromptError
 from alm_prompt.models.text_tower import TextTower, pad_token_ids
 
-
-SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SIZES = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 ROBERTA = {**SIZES, "max_position_embeddings": 22, "pad_token_id": 1}
 FAMILIES = {
     "bert": (BertConfig(**SIZES, max_position_embeddings=20), BertModel),

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from alm_prompt import AlmForAudioClassification, AlmModel
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.models.convert.yamnet_minilm import FILES, import_yamnet_minilm
-from alm_prompt.models.modeling import AlmForAudioClassification, AlmModel
 from alm_prompt.models.processing import AlmProcessor
 
 TEMPLATES = {"template": "This is a sound of {}.", "bare": "{}"}

@@ -4,7 +4,6 @@ from ...registry import register_method
 from ..tuner import PromptTuner
 from .config import CoOpPromptConfig
 
-
 __all__ = ["CoOpPromptConfig"]
 
 register_method("coop", CoOpPromptConfig, PromptTuner)

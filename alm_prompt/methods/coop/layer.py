@@ -12,7 +12,6 @@ from ...models import ClassBank, similarity_output
 from ...outputs import ClassHeadOutput
 from ..base import PromptMethod
 
-
 if TYPE_CHECKING:
     from ...models import AlmModel
     from .config import CoOpPromptConfig

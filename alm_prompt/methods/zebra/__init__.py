@@ -4,7 +4,6 @@ from ...registry import register_method
 from ..tuner import PromptTuner
 from .config import ZebraPromptConfig
 
-
 __all__ = ["ZebraPromptConfig"]
 
 register_method("zebra", ZebraPromptConfig, PromptTuner)
