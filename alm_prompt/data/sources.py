@@ -49,10 +49,8 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         dataset = load_dataset(str(path_or_name), split=split)
     # Whatever goes wrong in there (network, name, format), the user's way out is the same.
     except Exception as error:
-        reason = shorten(str(error).splitlines(), 1)
-        raise AlmPromptError(
-            f"{path_or_name}: no such file or folder, and not loaded as a Hub data set: {reason}"
-        ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AlmPromptError(f"{path}: no such file or folder, and no Hub data set was loaded: {reason}") from error
     return load_hub_dataset(dataset, **columns)
 
 
@@ -126,7 +124,7 @@ def load_hub_dataset(
 ) -> AudioClips:
     """Wrap one split of a `datasets` data set; audio stays where it is until a clip is read.
 
-    Clips are named by their audio paths where these are there and unique, else by their row.
+    Clips are named by their audio paths, below the folder that all have in common, or by row where there are none.
 
     Args:
         dataset: One split.
@@ -135,14 +133,12 @@ def load_hub_dataset(
         fold_column: Column with the fold, if there are folds.
 
     Raises:
-        AlmPromptError: `dataset` holds several splits, lacks a column, or is empty.
+        AlmPromptError: `dataset` holds several splits, lacks a column or a label, or is empty.
     """
     from datasets import Audio, ClassLabel
 
     if isinstance(dataset, Mapping):
-        raise AlmPromptError(
-            f"the data set has splits {shorten(dataset)}: choose one, as in dataset['{next(iter(dataset))}']"
-        )
+        raise AlmPromptError(f"the data set has the splits {shorten(dataset)}: give one of them")
     columns = [column for column in (audio_column, label_column, fold_column) if column is not None]
     _refuse_missing_columns("the data set", columns, dataset.column_names)
     # soundfile decodes: `datasets` itself would need torchcodec and FFmpeg.
@@ -150,17 +146,24 @@ def load_hub_dataset(
     feature = dataset.features[label_column]
     paths, rows = [], []
     for index, row in enumerate(dataset):
+        if row[label_column] in (None, -1):
+            raise AlmPromptError(f"row {index} of the data set has no {label_column}: use a split with labels")
         label = feature.int2str(row[label_column]) if isinstance(feature, ClassLabel) else str(row[label_column])
-        fold = None if fold_column is None else str(row[fold_column])
+        fold = row[fold_column] if fold_column else None
         paths.append(row[audio_column]["path"])
-        rows.append((_HubAudio(dataset, index, audio_column), label, fold))
+        rows.append((_HubAudio(dataset, index, audio_column), label, fold if fold is None else str(fold)))
     if not rows:
         raise AlmPromptError("the data set holds no clip")
+    ids = _clip_ids(paths)
+    return AudioClips(Clip(source, label, name, fold) for name, (source, label, fold) in zip(ids, rows, strict=True))
+
+
+def _clip_ids(paths: list[str | None]) -> list[str]:
     if None in paths or len(set(paths)) < len(paths):
-        paths = [f"row {index:08d}" for index in range(len(rows))]
-    return AudioClips(
-        Clip(source, label, clip_id, fold) for clip_id, (source, label, fold) in zip(paths, rows, strict=True)
-    )
+        return [f"row {index:08d}" for index in range(len(paths))]
+    # The folder that all have in common may be the download cache of this machine.
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Path(path).relative_to(common).as_posix() for path in paths]
 
 
 class _HubAudio(Mapping):
