@@ -6,6 +6,7 @@ import argparse
 import difflib
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ..errors import AlmPromptError
@@ -61,6 +62,8 @@ def _run(arguments: list[str]) -> int:
         raise AlmPromptError(f"no command {name!r}; did you mean {nearest!r}? Commands: {', '.join(COMMANDS)}")
     if name != "env":
         check_torchaudio()
+        # Notes of the libraries to their own callers; a user can do nothing about them.
+        warnings.filterwarnings("ignore", category=FutureWarning)
     importlib.import_module(f"{__package__}.{name}").run(rest)
     return 0
 

@@ -38,6 +38,19 @@ class DataOptions:
 
 
 @dataclass
+class MethodOptions:
+    """What is learned."""
+
+    method: str = field(
+        default="coop+zebra", metadata={"help": "methods joined by +, the innermost first, such as coop or coop+zebra"}
+    )
+    method_options: list[str] | None = field(
+        default=None, metadata={"help": "options of the methods, such as coop.n_ctx=16 zebra.alpha=0.5"}
+    )
+    seed: int = field(default=0, metadata={"help": "seed of the shots, the initial values and the order of clips"})
+
+
+@dataclass
 class TrainingOptions:
     """The recipe of the published runs: SGD with momentum 0.9, constant rate."""
 
@@ -67,10 +80,81 @@ class TrainingOptions:
 class RunOptions:
     """Where results go, and what happens to a run that is there already."""
 
-    output_dir: str = field(metadata={"help": "folder for the results"})
+    output_dir: str | None = field(default=None, metadata={"help": "folder for the results"})
     resume: bool = field(default=False, metadata={"help": "continue the run in --output-dir, if there is one"})
     overwrite: bool = field(default=False, metadata={"help": "replace the run in --output-dir"})
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise AlmPromptError("--resume and --overwrite exclude each other; give one")
+
+
+@dataclass
+class AdapterOptions:
+    """A saved adapter."""
+
+    adapter: str | None = field(
+        default=None, metadata={"help": "folder or Hub id of an adapter; zero-shot without one"}
+    )
+
+
+@dataclass
+class PredictOptions:
+    """What is printed about each file."""
+
+    classes: list[str] | None = field(
+        default=None, metadata={"help": "class names to choose from; those the adapter was trained on if unset"}
+    )
+    top_k: int = field(default=3, metadata={"help": "how many classes to print"})
+    json: bool = field(default=False, metadata={"help": "print JSON"})
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise AlmPromptError(f"--top-k must be at least 1, got {self.top_k}")
+
+
+@dataclass
+class BenchmarkOptions:
+    """The base-to-novel benchmark."""
+
+    base_to_novel: bool = field(
+        default=False, metadata={"help": "train on half of the classes and measure both halves, over seeds and folds"}
+    )
+    methods: list[str] = field(
+        default_factory=lambda: ["zero-shot", "coop", "coop+zebra"],
+        metadata={"help": "methods to compare, each with its parts joined by +"},
+    )
+    method_options: list[str] | None = field(
+        default=None, metadata={"help": "options of the methods, such as coop.n_ctx=16 zebra.alpha=0.5"}
+    )
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
+    folds: list[str] | None = field(default=None, metadata={"help": "folds to hold out in turn; all if unset"})
+
+
+@dataclass
+class QuickstartOptions:
+    """The main job in small."""
+
+    fast: bool = field(default=False, metadata={"help": "one seed, few clips and epochs: the same path in less time"})
+    output_dir: str = field(default="alm-prompt-quickstart", metadata={"help": "folder for sounds, table and adapter"})
+    overwrite: bool = field(default=False, metadata={"help": "replace the results of an earlier quickstart"})
+
+    @property
+    def clips_per_class(self) -> int:
+        """Recordings of each class; half of them are held out for testing."""
+        return 8 if self.fast else 40
+
+    @property
+    def shots(self) -> int:
+        """Training clips per class."""
+        return 4 if self.fast else 16
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training clips."""
+        return 5 if self.fast else 50
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds of the benchmark."""
+        return 1 if self.fast else 3

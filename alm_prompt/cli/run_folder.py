@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import AlmPromptError
+from ..evaluation.rows import RESULTS_NAME, ROWS_NAME, TABLE_NAME, write_text
+from ..training.run_record import RUN_RECORD_NAME
 
 # What our commands write into an output folder: the marks of a run, and all that --overwrite may remove.
-RUN_FILES = (
-    "run_record.json",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "README.md",
-    "rows.jsonl",
-    "results.json",
-    "table.md",
-)
-CHECKPOINTS = "checkpoint-*"
+SETTINGS_NAME = "settings.json"
+ADAPTER_NAME = "adapter"
+RUN_PARTS = (SETTINGS_NAME, RUN_RECORD_NAME, ADAPTER_NAME, "checkpoint-*", ROWS_NAME, RESULTS_NAME, TABLE_NAME)
 
 
 def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> Path:
@@ -66,7 +64,32 @@ def open_output_dir(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def _run_in(folder: Path) -> list[Path]:
-    files = [folder / name for name in RUN_FILES if (folder / name).exists()]
-    checkpoints = list(folder.glob(CHECKPOINTS))
-    only_a_readme = [path.name for path in files] == ["README.md"]
-    return checkpoints if only_a_readme else files + checkpoints
+    return [path for pattern in RUN_PARTS for path in folder.glob(pattern)]
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write down what a run was asked to do, before it starts."""
+    write_text(folder / SETTINGS_NAME, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """What the run in a folder was asked to do; `None` where that is not known."""
+    try:
+        return json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to continue a run as something else.
+
+    Raises:
+        AlmPromptError: a setting differs from the run's, with its name.
+    """
+    begun = read_settings(folder) or {}
+    for name, value in begun.items():
+        if settings.get(name) != value:
+            raise AlmPromptError(
+                f"--resume: the run in {folder} was begun with another {name}; repeat its flags, or choose another "
+                "--output-dir"
+            )

@@ -18,7 +18,7 @@ from ..errors import AlmPromptError
 from ..training import AudioFeatureCache
 from ..training.feature_cache import encoder_fingerprint
 from .report import MethodSummary, markdown_report, summarise
-from .rows import RowStore, write_text
+from .rows import RESULTS_NAME, TABLE_NAME, RowStore, write_text
 from .run import EncodedClips, train_and_measure
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class BenchmarkResult:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         summaries = [asdict(summary) for summary in self.summaries]
-        write_text(folder / "results.json", json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
-        write_text(folder / "table.md", self.markdown(title))
+        write_text(folder / RESULTS_NAME, json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / TABLE_NAME, self.markdown(title))
 
 
 def run_benchmark(

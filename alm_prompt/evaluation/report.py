@@ -118,28 +118,22 @@ def _summarise_form(by_seed: Sequence[Sequence[Mapping[str, Any]]], base: str, n
 def markdown_table(summaries: Sequence[MethodSummary]) -> str:
     """Markdown table of accuracies in percent: separate and generalised form of every method in one row."""
     form = ("base", "novel", "mean of H", "H of means")
-    header = [
-        "method",
-        "learned numbers",
-        *form,
-        *(f"{name} (g)" for name in form),
-        "novel given to base (g)",
-        "seconds per run",
-    ]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    generalised = [f"{name} (g)" for name in form]
+    table = [["method", "learned", *form, *generalised, "novel to base (g)", "s/run"]]
     for summary in summaries:
         forms = (summary.separate, summary.generalised)
-        scores = [s for f in forms for s in (f.base, f.novel, f.mean_of_h, f.h_of_means)]
-        lines.append(
-            [
-                summary.method,
-                f"{summary.trainable_parameters:,}",
-                *map(str, scores),
-                str(summary.novel_to_base),
-                f"{summary.seconds:.1f}",
-            ]
-        )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        scores = [score for f in forms for score in (f.base, f.novel, f.mean_of_h, f.h_of_means)]
+        figures = [str(score) for score in (*scores, summary.novel_to_base)]
+        table.append([summary.method, f"{summary.trainable_parameters:,}", *figures, f"{summary.seconds:.1f}"])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [table[0], rule, *table[1:]]
+    return "\n".join(f"| {_aligned(cells, widths)} |" for cells in lines)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    return " | ".join([first.strip().ljust(widths[0]), *rest])
 
 
 def markdown_report(rows: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -160,7 +154,8 @@ def markdown_report(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             "",
             f"Accuracy in percent, mean over folds and then over seeds{spread}. Left: base clips among the "
             f"{len(first['base_classes'])} base classes, novel clips among the {len(first['novel_classes'])} novel "
-            "classes (the published, separate form). (g): every clip among all classes (generalised).",
+            "classes (the published, separate form). (g): every clip among all classes (generalised); novel to base: "
+            "share of novel clips given to a base class. learned: trainable numbers. s/run: seconds of a run.",
             "",
             f"Shots {first['shots']}; seeds {_listed(rows, 'seed')}; folds {_listed(rows, 'fold')}; "
             f"encoders {first['encoder_mode']}; template {first['template']!r}; "

@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import AlmPromptError
 
 ROWS_NAME = "rows.jsonl"
+RESULTS_NAME = "results.json"
+TABLE_NAME = "table.md"
 _KEY = ("method", "seed", "fold")
 
 

@@ -82,6 +82,8 @@ def train_and_measure(
         **scores,
         "trainable_parameters": parameters,
         "seconds": time.perf_counter() - start,
+        "train_clips": len(split.train),
+        "test_clips": len(split.test),
         "split_hash": split.hash,
         "base_classes": list(split.base_classes),
         "novel_classes": list(split.novel_classes),

@@ -34,8 +34,8 @@ def test_yaml_sets_defaults_and_flags_win(parser: CommandParser, tmp_path: Path)
 
 
 def test_required_flags_stay_required_beside_a_config(parser: CommandParser, tmp_path: Path) -> None:
-    config = write(tmp_path / "run.yaml", "data: sounds\n")
-    with pytest.raises(AlmPromptError, match="output_dir"):
+    config = write(tmp_path / "run.yaml", "output_dir: out\n")
+    with pytest.raises(AlmPromptError, match="data"):
         parser.parse(["--config", config])
 
 

@@ -15,7 +15,7 @@ def test_check_creates_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["run_record.json", "adapter_model.safetensors", "rows.jsonl", "checkpoint-10"])
+@pytest.mark.parametrize("name", ["run.json", "settings.json", "adapter", "rows.jsonl", "checkpoint-10"])
 def test_folder_with_a_run_is_refused_unless_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(AlmPromptError, match="--resume"):
@@ -25,17 +25,11 @@ def test_folder_with_a_run_is_refused_unless_told(tmp_path: Path, name: str) -> 
 
 
 def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "run_record.json").write_text("{}")
+    (tmp_path / "run.json").write_text("{}")
     (tmp_path / "checkpoint-10").mkdir()
     (tmp_path / "notes.txt").write_text("keep")
     open_output_dir(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_somebody_elses_readme_is_no_run(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    open_output_dir(check_output_dir(tmp_path, overwrite=True), overwrite=True)
-    assert (tmp_path / "README.md").read_text() == "mine"
 
 
 def test_unwritable_and_blocked_folders_are_refused(tmp_path: Path) -> None:

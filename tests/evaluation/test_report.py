@@ -85,8 +85,8 @@ def test_table_holds_both_forms_in_one_row() -> None:
     assert table["base"] == "75.0 ± 7.1"
     assert table["novel (g)"] == "35.0 ± 0.0"
     assert table["H of means"].startswith("60.0")
-    assert table["novel given to base (g)"] == "65.0 ± 0.0"
-    assert table["learned numbers"] == "8,192"
+    assert table["novel to base (g)"] == "65.0 ± 0.0"
+    assert table["learned"] == "8,192"
 
 
 def test_report_names_all_that_is_needed_to_repeat_it() -> None:

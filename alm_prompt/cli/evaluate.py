@@ -1,0 +1,136 @@
+"""`alm-prompt evaluate`: accuracy of an adapter or of zero-shot, and the base-to-novel benchmark."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AlmPromptError
+from .options import AdapterOptions, BenchmarkOptions, DataOptions, ModelOptions, RunOptions, TrainingOptions
+from .parser import CommandParser
+
+if TYPE_CHECKING:
+    from ..data import AudioClips
+
+DESCRIPTION = (
+    "Measure accuracy of an adapter, or of zero-shot without one. With --base-to-novel: train the --methods on half "
+    "of the classes and measure them on both halves, over seeds and folds."
+)
+
+
+def run(argv: list[str]) -> None:
+    """Measure, print, and write the results where `--output-dir` says."""
+    options = [AdapterOptions, BenchmarkOptions, ModelOptions, DataOptions, TrainingOptions, RunOptions]
+    adapter, benchmark, model, data, training, output, _ = CommandParser("evaluate", DESCRIPTION, options).parse(argv)
+    from .run_folder import check_output_dir
+
+    if output.output_dir is not None:
+        check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
+    if benchmark.base_to_novel:
+        if adapter.adapter is not None:
+            raise AlmPromptError("--base-to-novel trains its own adapters; leave out --adapter")
+        _benchmark(benchmark, model, data, training, output)
+    else:
+        _accuracy(adapter.adapter, model, data, output)
+
+
+def _benchmark(
+    benchmark: BenchmarkOptions, model: ModelOptions, data: DataOptions, training: TrainingOptions, output: RunOptions
+) -> None:
+    from ..evaluation import run_benchmark
+    from .loading import TINY, open_cache, open_clips, open_model, parse_methods
+    from .run_folder import open_output_dir
+
+    if output.output_dir is None:
+        raise AlmPromptError("--output-dir is missing; name the folder for the benchmark's rows and table")
+    methods = parse_methods(benchmark.methods, benchmark.method_options)
+    clips = open_clips(data)
+    alm, processor = open_model(model.model or TINY)
+    alm.set_classes(data.classes or clips.class_names, template=model.template)
+    clips = clips.select(labels=alm.class_names)
+    folder = Path(output.output_dir)
+    if output.overwrite:
+        open_output_dir(folder, overwrite=True)
+    start = time.perf_counter()
+    result = run_benchmark(
+        alm,
+        processor,
+        clips,
+        methods,
+        seeds=benchmark.seeds,
+        folds=benchmark.folds,
+        shots=training.shots,
+        allow_fewer=training.allow_fewer,
+        training_args=training.trainer_arguments(),
+        cache=open_cache(model),
+        output_dir=folder,
+    )
+    title = f"Base to novel: {model.model or TINY} on {Path(data.data).name}"
+    result.save(folder, title)
+    settings = {**vars(benchmark), **vars(model), **vars(data), **vars(training)}
+    _record(folder, settings, benchmark.seeds, time.perf_counter() - start)
+    print(
+        f"\n{result.markdown(title)}\nwritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
+    )
+
+
+def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions) -> None:
+    from ..evaluation import accuracy, macro_f1, predict_features
+    from ..evaluation.rows import RESULTS_NAME, write_text
+    from .loading import open_cache, open_classifier, open_clips
+    from .run_folder import open_output_dir
+
+    start = time.perf_counter()
+    clips = open_clips(data)
+    classifier, processor = open_classifier(adapter, model.model, data.classes or clips.class_names, model.template)
+    clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
+    predictions = predict_features(classifier, open_cache(model).features(classifier, processor, clips))
+    references = clips.label_ids(classifier.class_names)
+    results: dict[str, Any] = {
+        "accuracy": accuracy(predictions, references),
+        "macro_f1": macro_f1(predictions, references),
+        "clips": len(clips),
+        "classes": classifier.class_names,
+    }
+    print(
+        f"accuracy {100 * results['accuracy']:.1f} %, macro F1 {100 * results['macro_f1']:.1f} % "
+        f"on {len(clips)} clips of {len(classifier.class_names)} classes"
+    )
+    if output.output_dir is not None:
+        folder = Path(output.output_dir)
+        open_output_dir(folder, overwrite=output.overwrite)
+        write_text(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        settings = {"adapter": adapter, **vars(model), **vars(data)}
+        _record(folder, settings, [], time.perf_counter() - start, results)
+
+
+def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:
+    """The clips whose audio the adapter has not seen in training, as far as that is known."""
+    from ..audio.waveform import content_hash
+    from ..data import AudioClips
+    from .run_folder import read_settings
+
+    if adapter is None:
+        return clips
+    settings = read_settings(Path(adapter).parent)
+    if settings is None:
+        print("no settings.json beside the adapter: it may have been trained on some of these clips", file=sys.stderr)
+        return clips
+    seen = set(settings["trained_on"])
+    unseen = AudioClips((clip for clip in clips if content_hash(clip.source) not in seen), clips.class_names)
+    if len(unseen) < len(clips):
+        print(f"{len(clips) - len(unseen)} clips that the adapter was trained on are left out")
+    if len(unseen) == 0:
+        raise AlmPromptError("the adapter was trained on all of these clips; give others with --data")
+    return unseen
+
+
+def _record(
+    folder: Path, settings: dict[str, Any], seeds: list[int], seconds: float, results: dict[str, Any] | None = None
+) -> None:
+    from ..training import RunRecord
+
+    RunRecord(settings=settings, seeds=seeds, wall_seconds=seconds, results=results or {}).save(folder)

@@ -1,0 +1,194 @@
+"""Opening what the flags name: model, adapter, clips, methods. Whatever goes wrong is one line for the user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import AlmPromptError
+from .options import DataOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+
+    from ..data import AudioClips
+    from ..models import AlmForAudioClassification, AlmProcessor
+    from ..training import AudioFeatureCache
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
+
+
+def open_model(reference: str) -> tuple[AlmForAudioClassification, AlmProcessor]:
+    """Open a model and its processor on the best device at hand.
+
+    Args:
+        reference: `tiny`, a folder or a Hub id.
+
+    Raises:
+        AlmPromptError: there is no such model, or it cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    from ..models import AlmForAudioClassification, AlmProcessor
+
+    source = TINY_FOLDER if reference == TINY else reference
+    failures = (OSError, ValueError, SafetensorError)
+    with _one_line(f"model {reference!r} cannot be opened", failures), _bar_for_downloads_only(source):
+        model = AlmForAudioClassification.from_pretrained(source)
+        processor = AlmProcessor.from_pretrained(source)
+    # An adapter names its model. A path into this installation would mean nothing on another machine.
+    model.name_or_path = model.config.name_or_path = reference
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
+
+
+def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
+    """Put a saved adapter on its model; the model takes the adapter's classes where it has none.
+
+    Args:
+        model: the model that the adapter was trained on.
+        reference: folder or Hub id.
+
+    Raises:
+        AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+    with _one_line(f"adapter {reference!r} cannot be opened", failures):
+        return PeftModel.from_pretrained(model, reference).eval()
+
+
+def open_classifier(
+    adapter: str | None, model: str | None, classes: Sequence[str] | None, template: str | None
+) -> tuple[Any, AlmProcessor]:
+    """A model with its classes set, with an adapter or zero-shot, ready to classify.
+
+    Args:
+        adapter: folder or Hub id of an adapter; `None` for zero-shot.
+        model: the model; by default the adapter's own, or the bundled one.
+        classes: class names; by default those the adapter was trained on.
+        template: zero-shot template; by default the adapter's or the model's own.
+
+    Raises:
+        AlmPromptError: something cannot be opened, or neither classes nor adapter is given.
+    """
+    settings = {} if adapter is None else read_adapter_config(adapter)
+    classes = classes or settings.get("class_names")
+    if classes is None:
+        raise AlmPromptError("no classes are given; add --classes dog rain siren, or an --adapter that has its own")
+    alm, processor = open_model(model or settings.get("base_model_name_or_path") or TINY)
+    alm.set_classes(classes, template=template or settings.get("template"))
+    return (alm if adapter is None else open_adapter(alm, adapter)).eval(), processor
+
+
+def read_adapter_config(reference: str) -> dict[str, Any]:
+    """Settings of a saved adapter, with the type of the method checked.
+
+    Args:
+        reference: folder or Hub id.
+
+    Raises:
+        AlmPromptError: there is no adapter, or its `peft_type` is none of ours.
+    """
+    from huggingface_hub import hf_hub_download
+    from peft.utils import CONFIG_NAME
+
+    from .. import methods  # noqa: F401 (registers the methods that an adapter may be of)
+    from ..registry import method_name
+
+    path = Path(reference) / CONFIG_NAME
+    with _one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError)):
+        if not Path(reference).is_dir():
+            path = Path(hf_hub_download(reference, CONFIG_NAME))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict) or "peft_type" not in settings:
+        raise AlmPromptError(f"{path} names no peft_type; give the folder of an adapter saved by alm-prompt")
+    method_name(settings["peft_type"])
+    return settings
+
+
+def open_clips(options: DataOptions) -> AudioClips:
+    """All clips that the flags name; no audio is read yet."""
+    from ..data import load_clips
+
+    columns: dict[str, str] = {}
+    path = Path(options.data).expanduser()
+    if path.is_file() or (path / "metadata.csv").is_file():
+        columns = {"path_column": options.path_column, "label_column": options.label_column}
+        columns |= {"audio_dir": options.audio_dir} if options.audio_dir else {}
+        columns |= {"fold_column": options.fold_column} if options.fold_column else {}
+    return load_clips(options.data, **columns)
+
+
+def open_cache(options: ModelOptions) -> AudioFeatureCache:
+    """The cache of audio features that the flags ask for."""
+    from ..training import AudioFeatureCache
+
+    return AudioFeatureCache(options.cache_dir, enabled=not options.no_cache)
+
+
+def parse_methods(expressions: Sequence[str], options: Sequence[str] | None) -> dict[str, PeftConfig | None]:
+    """Config of every stack of methods.
+
+    Args:
+        expressions: such as `"coop+zebra"`.
+        options: such as `"coop.n_ctx=16"`; each goes to the stacks that its method occurs in.
+
+    Raises:
+        AlmPromptError: an unknown method or option, or an option that is no `method.option=value`.
+    """
+    from ..methods import parse_method
+
+    settings: dict[str, Any] = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not equals or "." not in key:
+            raise AlmPromptError(
+                f"method option {option!r} is not of the form method.option=value, as in coop.n_ctx=16"
+            )
+        settings[key.strip()] = yaml.safe_load(value)
+    configs = {}
+    for expression in expressions:
+        names = expression.lower().split("+")
+        own = {key: value for key, value in settings.items() if key.partition(".")[0] in names}
+        configs[expression] = parse_method(expression, own)
+    used = {name for expression in expressions for name in expression.lower().split("+")}
+    for key in settings:
+        if key.partition(".")[0] not in used:
+            raise AlmPromptError(f"method option {key!r} belongs to none of {', '.join(expressions)}; remove it")
+    return configs
+
+
+@contextmanager
+def _bar_for_downloads_only(source: str | Path) -> Iterator[None]:
+    """Hide the progress bar over a local folder's weights, which is over at once."""
+    from transformers.utils import logging
+
+    hidden = Path(source).is_dir() and logging.is_progress_bar_enabled()
+    if hidden:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hidden:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn a library's failure on a user's input into one line; our own errors pass as they are."""
+    try:
+        yield
+    except AlmPromptError:
+        raise
+    except failures as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise AlmPromptError(f"{what}: {reason}") from error
