@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from alm_prompt.cli.main import main
 from alm_prompt.data.world import write_world
 from alm_prompt.registry import METHODS
 
@@ -83,3 +84,16 @@ def test_python_examples_run(page: Path, workplace: Path, monkeypatch: pytest.Mo
     module = ModuleType("docs_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, str(page), "exec"), module.__dict__)
+
+
+@pytest.mark.parametrize("command", ["quickstart", "train", "evaluate", "predict"])
+def test_every_flag_is_documented(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10000")  # argparse breaks lines at the dashes of a flag
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    flags = set(re.findall(r"--[a-z][a-z-]*[a-z]", capsys.readouterr().out.replace("_", "-"))) - {"--help"}
+    pages = [ROOT / "docs" / "reference" / "cli.md", ROOT / "docs" / "quickstart.md"]
+    documented = set(re.findall(r"--[a-z][a-z-]*[a-z]", "\n".join(page.read_text(encoding="utf-8") for page in pages)))
+    assert flags <= documented
