@@ -58,12 +58,19 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
     Raises:
         AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
     from safetensors import SafetensorError
 
     failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
     with _one_line(f"adapter {reference!r} cannot be opened", failures):
-        return PeftModel.from_pretrained(model, reference).eval()
+        adapted = PeftModel.from_pretrained(model, reference)
+        # PEFT drops a tensor whose name leads nowhere without a word.
+        loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        stray = sorted(load_peft_weights(reference, device="cpu").keys() - loaded.keys())
+    if stray:
+        raise AlmPromptError(f"adapter {reference!r} holds a tensor that its config does not ask for: {stray[0]!r}")
+    return adapted.eval()
 
 
 def open_classifier(

@@ -28,7 +28,7 @@ def run(argv: list[str]) -> None:
     from .run_folder import ADAPTER_NAME, check_output_dir
 
     start = time.perf_counter()
-    folder = check_output_dir(options.output_dir)
+    folder = check_output_dir(options.output_dir, overwrite=True)
     if folder.is_dir() and any(folder.iterdir()) and not options.overwrite:
         raise AlmPromptError(f"{folder} is not empty; add --overwrite to run again, or choose another --output-dir")
     sounds, unseen = _sounds(folder, options)

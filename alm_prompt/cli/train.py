@@ -50,9 +50,9 @@ def run(argv: list[str]) -> None:
     print(
         f"{len(clips)} clips of {len(alm.class_names)} classes; {method.method} on {model.model or TINY}", flush=True
     )
-    features = open_cache(model).features(alm, processor, clips)
     set_seed(method.seed)
     adapted = get_peft_model(alm, config)
+    features = open_cache(model).features(alm, processor, clips)
     open_output_dir(folder, overwrite=output.overwrite)
     write_settings(folder, settings)
     trainer = _trainer(adapted, FeatureDataset(features, clips.label_ids(alm.class_names)), folder, training, method)

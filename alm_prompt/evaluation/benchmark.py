@@ -148,12 +148,13 @@ def run_benchmark(
 
 
 def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str | None]:
-    present: list[str | None] = list(fold_names(clips)) or [None]
+    present = fold_names(clips)
     if wanted is None:
-        return present
+        return list(present) or [None]
     for fold in wanted:
         if fold not in present:
-            raise AlmPromptError(f"no fold {fold!r} in the data; its folds: {', '.join(map(str, present))}")
+            have = f"its folds: {', '.join(present)}" if present else "its clips carry no folds"
+            raise AlmPromptError(f"no fold {fold!r} in the data; {have}")
     return list(dict.fromkeys(wanted))
 
 

@@ -139,9 +139,10 @@ class PromptTuner(BaseTuner):
         """Check an adapter's tensors before any is copied: PEFT itself only warns, or not even that."""
         head_prefix = f"{prefix}model.class_head."
         expected = {name: value for name, value in self.model.class_head.state_dict(prefix=head_prefix).items()}
-        known = self.state_dict(prefix=prefix).keys()
+        # A whole model may bring the backbone along; an adapter that brings some of it would change zero-shot, too.
+        whole = self.state_dict(prefix=prefix).keys() <= state_dict.keys()
         for key, value in state_dict.items():
-            if key not in known:
+            if key not in expected and not whole:
                 raise AlmPromptError(f"the adapter holds a tensor that its config does not ask for: {key!r}")
             if key in expected:
                 _check_tensor(key.removeprefix(head_prefix), value, expected[key].shape)
