@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from transformers.utils import ModelOutput
@@ -16,11 +17,14 @@ class ClassHeadOutput:
         logits: `[B, C]`, float32 or wider.
         audio_embeds: `[B, d]` unit vectors.
         text_embeds: unit vectors, `[C, d]`, or `[B, C, d]` where the prompts depend on the audio.
+        auxiliary: what a method's loss hooks need beside these, by name; computed when a hook asks for it, so that
+            inference pays nothing.
     """
 
     logits: torch.Tensor
     audio_embeds: torch.Tensor
     text_embeds: torch.Tensor
+    auxiliary: dict[str, Callable[..., torch.Tensor]] = field(default_factory=dict)
 
 
 @dataclass

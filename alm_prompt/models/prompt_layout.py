@@ -31,15 +31,16 @@ class PromptLayout:
         """Put context vectors into their slots.
 
         Args:
-            context: `[M, e]` shared by all classes, or `[C, M, e]`.
+            context: `[M, e]` shared by all classes, `[C, M, e]`, or either per clip: `[B, 1 or C, M, e]`.
             token_embedding: the text tower's table.
 
         Returns:
-            `[C, L, e]` prompt embeddings.
+            `[C, L, e]` prompt embeddings, or `[B, C, L, e]`.
         """
         embeds = token_embedding(self.ids)
-        index = self.slots.unsqueeze(-1).expand(-1, -1, embeds.shape[-1])
-        return embeds.scatter(1, index, context.to(embeds.dtype).expand_as(index))
+        embeds = embeds.expand(*context.shape[:-3], *embeds.shape)
+        index = self.slots.unsqueeze(-1).expand(*embeds.shape[:-2], self.slots.shape[1], embeds.shape[-1])
+        return embeds.scatter(-2, index, context.to(embeds.dtype).expand_as(index))
 
 
 def layout_prompts(

@@ -60,7 +60,21 @@ class CoOpPrompt(PromptMethod):
         logit_scale: torch.Tensor | float,
     ) -> ClassHeadOutput:
         """Cosine of the audio with the prompts around the learned context."""
-        context = tensors["context"]
+        return similarity_output(audio_features, self.encode_classes(tensors["context"], bank, alm), logit_scale)
+
+    def encode_classes(self, context: torch.Tensor, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """Text features of the prompts around a context.
+
+        Args:
+            context: `[M, e]`, `[C, M, e]`, or either per clip: `[B, 1 or C, M, e]`.
+            bank: the classes.
+            alm: the model that encodes text.
+
+        Returns:
+            `[C, d]`, or `[B, C, d]`, not normalised.
+        """
         layout = bank.layout(context.shape[-2], self.config.class_position, context.device)
         prompts = layout.splice(context, alm.text_tower.token_embedding)
-        return similarity_output(audio_features, alm.encode_prompts(prompts, layout.mask), logit_scale)
+        clips = prompts.shape[:-3]
+        mask = layout.mask.expand(*clips, *layout.mask.shape).flatten(0, -2)
+        return alm.encode_prompts(prompts.flatten(0, -3), mask).unflatten(0, (*clips, len(bank)))

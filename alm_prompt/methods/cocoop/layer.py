@@ -1,0 +1,49 @@
+"""The computation of CoCoOp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ...models import ClassBank, similarity_output
+from ...outputs import ClassHeadOutput
+from ..coop.layer import CoOpPrompt
+
+if TYPE_CHECKING:
+    from ...models import AlmModel
+    from .config import CoCoOpPromptConfig
+
+
+class CoCoOpPrompt(CoOpPrompt):
+    """`V_m(a) = V_m + meta(a)` with `meta = Linear - ReLU - Linear` on the unit embedding of the clip (section 3.2)."""
+
+    config: CoCoOpPromptConfig
+
+    def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
+        """`context` as in CoOp, and weights and biases of the two layers: `meta1_*` and `meta2_*`."""
+        dim = alm.config.projection_dim
+        hidden = max(dim // self.config.reduction, 1)
+        # The layers only lend their initialisation, that of torch: learned tensors lie flat in the head.
+        layers = {"meta1": nn.Linear(dim, hidden), "meta2": nn.Linear(hidden, alm.text_tower.hidden_size)}
+        tensors = super().initial_tensors(bank, alm)
+        for name, layer in layers.items():
+            tensors |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
+        return tensors
+
+    def forward(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        bank: ClassBank,
+        audio_features: torch.Tensor,
+        alm: AlmModel,
+        logit_scale: torch.Tensor | float,
+    ) -> ClassHeadOutput:
+        """Cosine of every clip with its own prompts."""
+        audio_embeds = nn.functional.normalize(audio_features.to(tensors["meta1_weight"].dtype), dim=-1)
+        hidden = nn.functional.linear(audio_embeds, tensors["meta1_weight"], tensors["meta1_bias"]).relu()
+        shift = nn.functional.linear(hidden, tensors["meta2_weight"], tensors["meta2_bias"])
+        context = tensors["context"] + shift[:, None, None]
+        return similarity_output(audio_features, self.encode_classes(context, bank, alm), logit_scale)
