@@ -25,8 +25,12 @@ UNSEEN_SEED = 1
 def run(argv: list[str]) -> None:
     """Make the sounds, then run `evaluate`, `train` and `predict` on them as a user would."""
     options, _ = CommandParser("quickstart", DESCRIPTION, [QuickstartOptions]).parse(argv)
+    import torch
+
     from .run_folder import ADAPTER_NAME, check_output_dir
 
+    # The tiny model's matrices are too small to share: more threads only wait for each other, on a busy machine long.
+    torch.set_num_threads(1)
     start = time.perf_counter()
     folder = check_output_dir(options.output_dir, overwrite=True)
     if folder.is_dir() and any(folder.iterdir()) and not options.overwrite:
