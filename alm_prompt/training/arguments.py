@@ -38,8 +38,12 @@ class AlmTrainingArguments(TrainingArguments):
     logging_strategy: str = field(
         default="epoch", metadata={"help": "When to log the loss and its parts: 'no', 'steps' or 'epoch'."}
     )
+    # Ten checkpoints a run: a few-shot epoch can be a single step, which takes less time than a checkpoint of it.
     save_strategy: str = field(
-        default="epoch", metadata={"help": "When to write a checkpoint: 'no', 'steps', 'epoch' or 'best'."}
+        default="steps", metadata={"help": "When to write a checkpoint: 'no', 'steps', 'epoch' or 'best'."}
+    )
+    save_steps: float = field(
+        default=0.1, metadata={"help": "Steps between checkpoints; below 1, a share of all steps of the run."}
     )
     save_total_limit: int | None = field(
         default=2, metadata={"help": "Checkpoints to keep; the best and the last one always stay."}

@@ -197,7 +197,7 @@ class AlmTrainer(Trainer):
             return
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         with checkpoints.staged_files(Path(output_dir or self.args.output_dir)) as staging:
-            # Left to itself PEFT asks the Hub, at every checkpoint, whether the vocabulary has grown; prompts never do that.
+            # Left to itself PEFT asks the Hub, at every checkpoint, whether the vocabulary has grown: not by prompts.
             options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
             model.save_pretrained(str(staging), state_dict=state_dict, **options)
 

@@ -26,6 +26,9 @@ Clips = list[dict[str, Any]]
 
 STEPS = {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 4, "num_train_epochs": 2}
 
+ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+CHECKPOINT_FILES = ADAPTER_FILES | {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+
 
 @pytest.fixture
 def new_trainer(prompted: Build, arguments: Arguments, clips: Clips) -> Callable[..., AlmTrainer]:
@@ -60,19 +63,23 @@ def test_saved_adapter_is_complete_and_free_of_pickles(new_trainer: Callable[...
     trainer.processing_class = trainer.model.get_base_model().tokenizer
     trainer.train()
     trainer.save_model(str(tmp_path / "adapter"))
-    assert names(tmp_path / "adapter") == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-    assert names(tmp_path / "run" / "checkpoint-8") == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "README.md",
-        "optimizer.pt",
-        "scheduler.pt",
-        "rng_state.pth",
-        "trainer_state.json",
-    }
+    assert names(tmp_path / "adapter") == ADAPTER_FILES
+    assert names(tmp_path / "run" / "checkpoint-8") == CHECKPOINT_FILES
     assert names(tmp_path / "run") == {"checkpoint-7", "checkpoint-8"}
     for name in ("optimizer.pt", "scheduler.pt"):
         torch.load(tmp_path / "run" / "checkpoint-8" / name, weights_only=True)
+
+
+def test_default_is_ten_checkpoints_a_run(prompted: Build, arguments: Arguments, clips: Clips, tmp_path: Path) -> None:
+    defaults = AlmTrainingArguments(output_dir=str(tmp_path))
+    args = arguments(
+        num_train_epochs=20,
+        save_strategy=defaults.save_strategy,
+        save_steps=defaults.save_steps,
+        save_total_limit=None,
+    )
+    AlmTrainer(model=prompted(), args=args, train_dataset=clips).train()
+    assert names(tmp_path / "run") == {f"checkpoint-{step}" for step in range(2, 21, 2)}
 
 
 def test_saving_again_keeps_the_users_card(new_trainer: Callable[..., AlmTrainer], tmp_path: Path) -> None:
@@ -196,9 +203,8 @@ def test_old_checkpoint_never_looks_whole_while_it_is_deleted(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(shutil, "rmtree", delete_one_and_die)
         new_trainer(save_total_limit=1).train()
-    visible = [path for path in (tmp_path / "run").glob("checkpoint-*") if path.is_dir()]
-    assert visible
-    assert all({"adapter_config.json", "adapter_model.safetensors", "optimizer.pt"} <= names(path) for path in visible)
+    assert names(tmp_path / "run") == {".staging", "checkpoint-2"}
+    assert names(tmp_path / "run" / "checkpoint-2") == CHECKPOINT_FILES
 
 
 @pytest.mark.parametrize("lost", ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"])

@@ -95,7 +95,7 @@ def test_extra_hook_trains_its_formula(prompted: Build, arguments: Arguments, cl
 def test_loss_parts_are_logged_as_means(
     batch_size: int, micro_batches: int, prompted: Build, arguments: Arguments, clips: Clips
 ) -> None:
-    """With a learning rate of 0 nothing moves, so that every logged mean is known beforehand."""
+    """With a learning rate of 0 nothing moves, so that every logged mean is known; evaluation plays no part."""
     model = prompted("coop")
     args = arguments(
         per_device_train_batch_size=batch_size,
@@ -104,8 +104,10 @@ def test_loss_parts_are_logged_as_means(
         train_sampling_strategy="sequential",
         logging_strategy="epoch",
         num_train_epochs=2,
+        eval_strategy="steps",
+        eval_steps=1,
     )
-    trainer = train(AlmTrainer, model, args, clips, loss_hooks=[ZebraLoss(0.3)])
+    trainer = train(AlmTrainer, model, args, clips, loss_hooks=[ZebraLoss(0.3)], eval_dataset=clips[:5])
     clips_per_step = batch_size * micro_batches
     steps = [clips[start : start + clips_per_step] for start in range(0, len(clips), clips_per_step)]
     parts = [hand_loss_parts(model, step, 0.3) for step in steps]
