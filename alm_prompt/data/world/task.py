@@ -120,7 +120,7 @@ def write_world(root: str | os.PathLike[str], seed: int = 0, per_class: int = 40
     """Writes the downstream task as a folder of 16-bit wav files per class, and opens it.
 
     Args:
-        root: Folder to create; its class folders must not hold any files yet.
+        root: Folder to create; it may be there already if it is empty.
         seed: See `world_clips`.
         per_class: See `world_clips`.
 
