@@ -6,11 +6,11 @@ import os
 import platform
 from pathlib import Path
 
+from .. import __version__
 from ..errors import AlmPromptError
 from .environment import check_torchaudio, installed_version
 
 DISTRIBUTIONS = (
-    "alm-prompt",
     "torch",
     "torchaudio",
     "transformers",
@@ -32,7 +32,7 @@ def run(argv: list[str]) -> None:
             print("usage: alm-prompt env\n\nPrint the versions and settings that a bug report needs.")
             return
         raise AlmPromptError(f"alm-prompt env takes no arguments, got {' '.join(argv)}")
-    facts = {"platform": platform.platform(), "python": platform.python_version()}
+    facts = {"alm-prompt": __version__, "platform": platform.platform(), "python": platform.python_version()}
     facts |= {name: installed_version(name) or "not installed" for name in DISTRIBUTIONS}
     facts |= {"device": _device(), "cpu threads": str(os.cpu_count()), "cache folder": str(_cache_folder())}
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))

@@ -34,6 +34,10 @@ def run(argv: list[str]) -> None:
             raise AlmPromptError("--base-to-novel trains its own adapters; leave out --adapter")
         _benchmark(benchmark, model, data, training, output)
     else:
+        if benchmark != BenchmarkOptions() or training != TrainingOptions():
+            raise AlmPromptError(
+                "methods, seeds, folds and training flags belong to the benchmark; add --base-to-novel"
+            )
         _accuracy(adapter.adapter, model, data, output)
 
 

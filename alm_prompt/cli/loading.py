@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def open_model(reference: str) -> tuple[AlmForAudioClassification, AlmProcessor]
 
     source = TINY_FOLDER if reference == TINY else reference
     failures = (OSError, ValueError, SafetensorError)
-    with _one_line(f"model {reference!r} cannot be opened", failures), _bar_for_downloads_only(source):
+    with (
+        _one_line(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened", failures),
+        _bar_for_downloads_only(source),
+    ):
         model = AlmForAudioClassification.from_pretrained(source)
         processor = AlmProcessor.from_pretrained(source)
     # An adapter names its model. A path into this installation would mean nothing on another machine.
@@ -59,9 +63,11 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
         AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
     """
     from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME, load_peft_weights
     from safetensors import SafetensorError
 
+    if Path(reference).is_dir() and not (Path(reference) / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise AlmPromptError(f"adapter {reference!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
     failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
     with _one_line(f"adapter {reference!r} cannot be opened", failures):
         adapted = PeftModel.from_pretrained(model, reference)
@@ -126,12 +132,11 @@ def open_clips(options: DataOptions) -> AudioClips:
     """All clips that the flags name; no audio is read yet."""
     from ..data import load_clips
 
-    columns: dict[str, str] = {}
-    path = Path(options.data).expanduser()
-    if path.is_file() or (path / "metadata.csv").is_file():
-        columns = {"path_column": options.path_column, "label_column": options.label_column}
-        columns |= {"audio_dir": options.audio_dir} if options.audio_dir else {}
-        columns |= {"fold_column": options.fold_column} if options.fold_column else {}
+    columns = {
+        item.name: getattr(options, item.name)
+        for item in fields(options)
+        if item.name not in ("data", "classes") and getattr(options, item.name) != item.default
+    }
     return load_clips(options.data, **columns)
 
 

@@ -68,7 +68,7 @@ def _sounds(folder: Path, options: QuickstartOptions) -> tuple[Path, Path]:
     sounds, others = folder / f"sounds-{options.clips_per_class}", folder / "other-sounds"
     print(
         f"1. A world of sounds: {options.clips_per_class} recordings of each of {len(WORLD_CLASSES)} classes, "
-        f"in {sounds}",
+        f"in {sounds} (some seconds) ...",
         flush=True,
     )
     for root, seed, count in ((sounds, 0, options.clips_per_class), (others, UNSEEN_SEED, 1)):

@@ -69,11 +69,13 @@ def test_bad_data_folders_and_files(refused: Refused, world: Path, tmp_path: Pat
     (tmp_path / "flat").mkdir()
     (tmp_path / "list.csv").write_text("file,label\na.wav,dog\n")
     (tmp_path / "missing.csv").write_text("path,classname\na.wav,dog\n")
+    folds = ["--data", world, "--fold-column", "fold"]
     before = sorted(tmp_path.rglob("*"))
     output = ["--output-dir", tmp_path / "run"]
     assert "sub-folders" in refused("train", "--data", tmp_path / "flat", *output)
     assert "no column path" in refused("train", "--data", tmp_path / "list.csv", *output)
     assert "a.wav" in refused("train", "--data", tmp_path / "missing.csv", *output)
+    assert "fold_column" in refused("train", *folds, *output)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -150,6 +152,9 @@ def test_predict_refuses_what_is_no_adapter_of_this_model(refused: Refused, brok
     signature = json.loads((broken_adapter / "adapter_config.json").read_text())["text_signature"]
     change_config(broken_adapter, text_signature=[-value for value in signature])
     assert "another backbone" in refused("predict", "--adapter", broken_adapter, clip)
+    change_config(broken_adapter, text_signature=signature)
+    (broken_adapter / "adapter_model.safetensors").rename(broken_adapter / "adapter_model.bin")
+    assert "no other format" in refused("predict", "--adapter", broken_adapter, clip)
     change_config(broken_adapter, peft_type="LORA")
     assert "'LORA'" in refused("predict", "--adapter", broken_adapter, clip)
     (broken_adapter / "adapter_config.json").write_text("{")
@@ -166,6 +171,7 @@ def test_bad_requests_of_predict_and_evaluate(refused: Refused, adapter: Path, w
     data = ["--data", world, "--base-to-novel"]
     assert "--output-dir" in refused("evaluate", *data)
     assert "no folds" in refused("evaluate", *data, "--output-dir", tmp_path / "b", "--shots", "2", "--folds", "1")
+    assert "--base-to-novel" in refused("evaluate", "--data", world, "--shots", "4")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,7 +159,7 @@ def test_benchmark_in_a_new_process_is_refused_resumed_and_replaced(
     assert [row["method"] for row in read_rows(folder / "rows.jsonl")] == ["zero-shot", "zero-shot"]
 
 
-def test_same_seed_same_adapter_and_resume_of_a_finished_run(
+def test_same_seed_same_adapter_also_after_a_kill(
     world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "--data", world, "--method", "coop", *FAST]
@@ -168,8 +169,12 @@ def test_same_seed_same_adapter_and_resume_of_a_finished_run(
     a, b, c = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in "abc")
     assert a == b
     assert a != c
-    call(capfd, *command, "--output-dir", tmp_path / "a", "--resume")
-    assert (tmp_path / "a" / "adapter" / "adapter_model.safetensors").read_bytes() == a
+    for killed_before in (("run.json",), ("run.json", "adapter", "checkpoint-4")):
+        for name in killed_before:
+            path = tmp_path / "a" / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        call(capfd, *command, "--output-dir", tmp_path / "a", "--resume")
+        assert (tmp_path / "a" / "adapter" / "adapter_model.safetensors").read_bytes() == a
     call(capfd, *command, "--output-dir", tmp_path / "c", "--overwrite")
     assert (tmp_path / "c" / "adapter" / "adapter_model.safetensors").read_bytes() == a
 
