@@ -106,6 +106,14 @@ class PromptTuner(BaseTuner):
         self.model.alm.eval()
         return self
 
+    def unload(self) -> AlmForAudioClassification:
+        """Give back the model without any adapter."""
+        model = super().unload()
+        # peft leaves it behind before 0.21, and would take the model for one with adapters.
+        if hasattr(model, "peft_config"):
+            del model.peft_config
+        return model
+
     def _prepare_adapter_config(self, peft_config: PromptConfig, model_config: dict[str, Any]) -> PromptConfig:
         if not isinstance(self.model, AlmForAudioClassification):
             raise AlmPromptError(
