@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors, and the hooks that bring them into a model's objective."""
 
 from .classification import prediction_entropy
-from .hooks import LossHook, ZebraLoss
+from .hooks import AnchorLoss, LossHook, ZebraLoss
 
-__all__ = ["LossHook", "ZebraLoss", "prediction_entropy"]
+__all__ = ["AnchorLoss", "LossHook", "ZebraLoss", "prediction_entropy"]

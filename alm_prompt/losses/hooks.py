@@ -52,3 +52,27 @@ class ZebraLoss:
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"entropy": term}`."""
         return {"entropy": -self.entropy_weight * prediction_entropy(outputs.logits)}
+
+
+class AnchorLoss:
+    """KgCoOp's anchor: `weight * (1 - mean_c cos(t_c, t_c of the anchor))` (arXiv 2303.13283, equation 5).
+
+    On unit vectors it equals `weight / 2` times the mean squared distance. It needs the method to give the auxiliary
+    `anchor_embeds`.
+
+    Args:
+        weight: weight of the term, at least 0; 8 in the published code.
+
+    Raises:
+        AlmPromptError: the weight is negative.
+    """
+
+    def __init__(self, weight: float = 8.0) -> None:
+        if weight < 0:
+            raise AlmPromptError(f"the anchor's weight is {weight}; give a weight of at least 0")
+        self.weight = weight
+
+    def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
+        """Return `{"anchor": term}`."""
+        cosines = (outputs.text_embeds * outputs.auxiliary["anchor_embeds"]()).sum(dim=-1)
+        return {"anchor": self.weight * (1 - cosines.mean())}

@@ -201,3 +201,18 @@ def _same_signature(first: list[float], second: list[float]) -> bool:
     if len(first) != len(second):
         return False
     return all(abs(a - b) <= SIGNATURE_TOLERANCE for a, b in zip(first, second, strict=True))
+
+
+def trained_rows(bank: ClassBank, trained_on: list[str]) -> tuple[list[int], list[int]]:
+    """Where the classes of a bank stand in the training list, for methods that learn something per class.
+
+    Args:
+        bank: the classes to tell apart.
+        trained_on: the training classes.
+
+    Returns:
+        Rows in the bank and rows in the training list, of the classes that are in both.
+    """
+    position = {name: row for row, name in enumerate(trained_on)}
+    in_both = [(row, position[name]) for row, name in enumerate(bank.class_names) if name in position]
+    return [row for row, _ in in_both], [row for _, row in in_both]

@@ -47,11 +47,13 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         method = config.build()
         method.check_bank(model.class_bank)
         for name, value in method.initial_tensors(model.class_bank, model.alm).items():
+            # Under PEFT's low-memory loading new tensors have no data yet, and get it from the file.
+            device = value.device if value.is_meta else model.alm.device
             container = f"{PARAMETER_PREFIX}{name}"
             if container not in self.adapter_layer_names:
                 setattr(self, container, nn.ParameterDict())
                 self.adapter_layer_names = (*self.adapter_layer_names, container)
-            getattr(self, container)[adapter_name] = nn.Parameter(value.detach().clone().to(model.alm.device))
+            getattr(self, container)[adapter_name] = nn.Parameter(value.detach().clone().to(device))
         self.prompt_methods[adapter_name] = method
 
     @property

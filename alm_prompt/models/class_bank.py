@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ class ClassBank:
             [self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names
         ]
         self._layouts: dict[tuple[int, str, torch.device], PromptLayout] = {}
-        self._siblings: dict[str, ClassBank] = {template: self}
+        self._siblings: dict[Hashable, ClassBank] = {template: self}
         self._embeds: tuple[tuple[object, ...], torch.Tensor] | None = None
 
     def __len__(self) -> int:
@@ -109,11 +109,22 @@ class ClassBank:
 
     def with_template(self, template: str) -> ClassBank:
         """The same classes with another template; made once and kept, with its embeddings."""
-        if template not in self._siblings:
-            sibling = ClassBank(self.class_names, self.tokenizer, self.max_length, template, self.descriptions)
+        return self._sibling(template, lambda: (template, self.descriptions))
+
+    def with_templates(self, templates: Sequence[str]) -> ClassBank:
+        """The same classes, each the normalised mean over several templates; made once and kept."""
+
+        def filled(name: str) -> list[str]:
+            return [template.replace(PLACEHOLDER, _readable(name)) for template in templates]
+
+        return self._sibling(tuple(templates), lambda: (self.template, {n: filled(n) for n in self.class_names}))
+
+    def _sibling(self, key: Hashable, text: Callable[[], tuple[str, Mapping[str, Sequence[str]] | None]]) -> ClassBank:
+        if key not in self._siblings:
+            sibling = ClassBank(self.class_names, self.tokenizer, self.max_length, *text())
             sibling._siblings = self._siblings
-            self._siblings[template] = sibling
-        return self._siblings[template]
+            self._siblings[key] = sibling
+        return self._siblings[key]
 
     def zero_shot_embeds(self, alm: AlmModel) -> torch.Tensor:
         """Embeddings of the classes without anything learned.

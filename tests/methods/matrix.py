@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from alm_prompt import CoOpPromptConfig, PromptConfig, ZebraPromptConfig
+from alm_prompt import (
+    CoCoOpPromptConfig,
+    CoOpPromptConfig,
+    LinearProbeConfig,
+    PalmPromptConfig,
+    PromptConfig,
+    ZebraPromptConfig,
+)
 
 MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop": lambda: CoOpPromptConfig(n_ctx=4),
@@ -12,7 +19,12 @@ MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop-middle": lambda: CoOpPromptConfig(n_ctx=5, class_position="middle"),
     "coop-front": lambda: CoOpPromptConfig(n_ctx=4, class_position="front"),
     "coop-class-specific": lambda: CoOpPromptConfig(n_ctx=4, class_specific=True),
+    "cocoop": lambda: CoCoOpPromptConfig(n_ctx=4),
+    "palm": PalmPromptConfig,
+    "linear-probe": LinearProbeConfig,
     "coop+zebra": lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)),
+    "cocoop+zebra": lambda: ZebraPromptConfig(prompt=CoCoOpPromptConfig(n_ctx=4)),
+    "palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig()),
 }
 FIXED_CLASSES = {"coop-class-specific"}
 TRAINABLE = {
@@ -21,5 +33,10 @@ TRAINABLE = {
     "coop-middle": 5 * 24,
     "coop-front": 4 * 24,
     "coop-class-specific": 4 * 4 * 24,
+    "cocoop": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "palm": 4 * (32 + 1),
+    "linear-probe": 4 * (32 + 1),
     "coop+zebra": 4 * 24,
+    "cocoop+zebra": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "palm+zebra": 4 * (32 + 1),
 }

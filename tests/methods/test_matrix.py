@@ -140,16 +140,23 @@ def test_bf16_autocast_keeps_logits_in_float32(row, tiny_alm, audio_batch):
 def test_gradient_is_that_of_finite_differences(row, make_tiny_alm, audio_batch):
     model = prompted(make_tiny_alm(), row).double()
     batch = {"audio_features": audio_batch["audio_features"][:3].double(), "labels": audio_batch["labels"][:3]}
-    [(name, parameter)] = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    parameter.grad = None
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model(**batch).loss.backward()
-    direction = torch.randn_like(parameter)
-    with torch.no_grad():
-        parameter += 1e-6 * direction
-        up = model(**batch).loss
-        parameter -= 2e-6 * direction
-        down = model(**batch).loss
-    assert torch.isclose((up - down) / 2e-6, (parameter.grad * direction).sum(), rtol=1e-5), name
+    directions = [torch.randn_like(parameter) for parameter in parameters]
+
+    def loss_at(distance):
+        with torch.no_grad():
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter += distance * direction
+            loss = model(**batch).loss
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter -= distance * direction
+        return loss
+
+    slope = sum(
+        (parameter.grad * direction).sum() for parameter, direction in zip(parameters, directions, strict=True)
+    )
+    torch.testing.assert_close((loss_at(1e-6) - loss_at(-1e-6)) / 2e-6, slope, atol=1e-7, rtol=1e-5)
 
 
 RELOAD = """
