@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ..data.splits import base_to_novel_split
+from ..data.splits import Split, base_to_novel_split
 from ..data.splits import folds as fold_names
 from ..errors import AlmPromptError
 from ..training import AudioFeatureCache
@@ -106,45 +107,52 @@ def run_benchmark(
     """
     if not methods or not seeds:
         raise AlmPromptError("run_benchmark needs at least one method and one seed")
-    cache = AudioFeatureCache() if cache is None else cache
     store = RowStore(output_dir)
     held_out = _checked_folds(clips, folds)
-    splits = {
-        (seed, fold): base_to_novel_split(clips, fold, shots, seed, allow_fewer) for seed in seeds for fold in held_out
-    }
+    splits = [base_to_novel_split(clips, fold, shots, seed, allow_fewer) for seed in seeds for fold in held_out]
     template = model.config.template if model.class_bank is None else model.class_bank.template
-    common = {"shots": shots, "encoder_mode": ENCODER_MODE, "template": template}
     identity = [model.name_or_path, encoder_fingerprint(model.alm), dict(training_args or {})]
-    encoded: EncodedClips | None = None
-    rows = []
-    runs = [(label, seed, fold) for label in methods for seed in seeds for fold in held_out]
-    bar = tqdm(runs, desc="Benchmark", unit="run", disable=not progress)
-    for label, seed, fold in bar:
-        name = f"{label}, seed {seed}" + ("" if fold is None else f", fold {fold}")
-        bar.set_postfix_str(name)
-        split = splits[seed, fold]
+    runs = [_describe(label, methods[label], split, template, identity) for label in methods for split in splits]
+    rows = [store.find(run) for run in runs]
+    encoded = None if all(rows) else _encode(cache, model, processor, clips, progress)
+    bar = tqdm(range(len(runs)), desc="Benchmark", unit="run", disable=not progress)
+    for number in bar:
+        if rows[number] is not None:
+            continue
+        run, split = runs[number], splits[number % len(splits)]
+        say = partial(_say, bar, run)
+        say("start")
         # Putting an adapter on a model fills in its config; each run starts from the one that was given.
-        config = copy.deepcopy(methods[label])
-        run = {"method": label, "seed": seed, "fold": fold, **common, "config": _as_json(config)}
-        run["settings"] = _digest(run, split.hash, identity)
-        row = store.find(label, seed, fold, run["settings"])
-        if row is None:
-            encoded = encoded or _encode(cache, model, processor, clips, progress)
-            row = run | train_and_measure(
-                model,
-                encoded,
-                split,
-                config,
-                template,
-                training_args or {},
-                on_epoch=lambda word, name=name: bar.set_postfix_str(f"{name}, {word}"),
-            )
-            store.add(row)
-        rows.append(row)
+        config = copy.deepcopy(methods[run["method"]])
+        rows[number] = run | train_and_measure(model, encoded, split, config, template, training_args or {}, say)
+        store.add(rows[number])
     result = BenchmarkResult(rows)
     if output_dir is not None:
         result.save(output_dir)
     return result
+
+
+def _describe(
+    label: str, config: PeftConfig | None, split: Split, template: str, identity: list[Any]
+) -> dict[str, Any]:
+    """What is known of a row before it is measured; `settings` tells whether an earlier row may stand for it."""
+    run = {
+        "method": label,
+        "seed": split.seed,
+        "fold": split.fold,
+        "shots": split.shots,
+        "encoder_mode": ENCODER_MODE,
+        "template": template,
+        "config": _as_json(config),
+        "split_hash": split.hash,
+    }
+    text = json.dumps([run, identity], sort_keys=True)
+    return run | {"settings": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _say(bar: tqdm, run: Mapping[str, Any], word: str) -> None:
+    fold = "" if run["fold"] is None else f", fold {run['fold']}"
+    bar.set_postfix_str(f"{run['method']}, seed {run['seed']}{fold}, {word}")
 
 
 def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str | None]:
@@ -159,18 +167,15 @@ def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str 
 
 
 def _encode(
-    cache: AudioFeatureCache,
+    cache: AudioFeatureCache | None,
     model: AlmForAudioClassification,
     processor: AlmProcessor,
     clips: AudioClips,
     progress: bool,
 ) -> EncodedClips:
+    cache = AudioFeatureCache() if cache is None else cache
     features = cache.features(model, processor, clips, progress=progress)
     return EncodedClips(features, {clip.clip_id: position for position, clip in enumerate(clips)})
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _as_json(config: PeftConfig | None) -> Any:

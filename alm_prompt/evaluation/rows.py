@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,20 @@ class RowStore:
             for row in read_rows(self.path):
                 self.rows[_key(row)] = row
 
-    def find(self, method: str, seed: int, fold: str | None, settings: str) -> dict[str, Any] | None:
+    def find(self, run: Mapping[str, Any]) -> dict[str, Any] | None:
         """The finished row of a run, or `None`.
+
+        Args:
+            run: its `method`, `seed`, `fold` and a digest of its `settings`.
 
         Raises:
             AlmPromptError: the row was made with other settings.
         """
-        row = self.rows.get((method, seed, fold))
-        if row is not None and row["settings"] != settings:
+        row = self.rows.get(_key(run))
+        if row is not None and row["settings"] != run["settings"]:
             raise AlmPromptError(
-                f"{self.path}: {method}, seed {seed}, fold {fold} was run with other settings, data or model; "
-                "choose another output folder or remove the old run"
+                f"{self.path}: {run['method']}, seed {run['seed']}, fold {run['fold']} was run with other settings, "
+                "data or model; choose another output folder or remove the old run"
             )
         return row
 
@@ -79,5 +83,5 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _KEY)

@@ -84,7 +84,6 @@ def train_and_measure(
         "seconds": time.perf_counter() - start,
         "train_clips": len(split.train),
         "test_clips": len(split.test),
-        "split_hash": split.hash,
         "base_classes": list(split.base_classes),
         "novel_classes": list(split.novel_classes),
         "logit_scale": logit_scale,
