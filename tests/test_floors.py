@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors",),
     ("registry", "outputs"),
-    ("audio", "losses"),
+    ("audio", "losses", "prompts"),
     ("data",),
     ("models",),
     ("methods",),
