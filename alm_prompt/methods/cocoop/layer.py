@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CoCoOpPrompt(CoOpPrompt):
-    """`V_m(a) = V_m + meta(a)` with `meta = Linear - ReLU - Linear` on the unit embedding of the clip (section 3.2)."""
+    """`V_m(a) = V_m + meta(a)` with `meta = Linear - ReLU - Linear` on the unit embedding of a clip (section 3.2)."""
 
     config: CoCoOpPromptConfig
 

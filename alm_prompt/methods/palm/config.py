@@ -14,8 +14,8 @@ from .layer import PalmPrompt
 class PalmPromptConfig(PromptConfig):
     """Config of PALM (arXiv 2409.19806): learning in the joint space, with `d + 1` numbers per class.
 
-    Classes outside the training list have no learned vector: they keep the embedding of their bare name. The paper does
-    not say what to do with them; this is our rule.
+    Classes outside the training list have no learned vector: they keep the embedding of their bare name. The paper
+    does not say what to do with them; this is our rule.
     """
 
     method_class: ClassVar[type[PalmPrompt]] = PalmPrompt

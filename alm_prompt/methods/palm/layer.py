@@ -26,7 +26,7 @@ class PalmPrompt(PromptMethod):
     config: PalmPromptConfig
 
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
-        """`class_vectors` `[K, d]`, drawn from N(0, 0.02^2), and `mixing` `[K]`, uniform in [0, 1) before the sigmoid."""
+        """`class_vectors` `[K, d]`, from N(0, 0.02^2), and `mixing` `[K]`, uniform in [0, 1) before the sigmoid."""
         classes = len(self.config.class_names)
         vectors = torch.randn(classes, alm.config.projection_dim) * VECTOR_STD
         return {"class_vectors": vectors, "mixing": torch.rand(classes)}
