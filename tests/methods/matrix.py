@@ -7,6 +7,7 @@ from collections.abc import Callable
 from alm_prompt import (
     CoCoOpPromptConfig,
     CoOpPromptConfig,
+    KgCoOpPromptConfig,
     LinearProbeConfig,
     PalmPromptConfig,
     PromptConfig,
@@ -20,10 +21,13 @@ MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop-front": lambda: CoOpPromptConfig(n_ctx=4, class_position="front"),
     "coop-class-specific": lambda: CoOpPromptConfig(n_ctx=4, class_specific=True),
     "cocoop": lambda: CoCoOpPromptConfig(n_ctx=4),
+    "kgcoop": lambda: KgCoOpPromptConfig(n_ctx=4),
+    "kgcoop-ensemble": lambda: KgCoOpPromptConfig(n_ctx=4, anchor="ensemble"),
     "palm": PalmPromptConfig,
     "linear-probe": LinearProbeConfig,
     "coop+zebra": lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)),
     "cocoop+zebra": lambda: ZebraPromptConfig(prompt=CoCoOpPromptConfig(n_ctx=4)),
+    "kgcoop+zebra": lambda: ZebraPromptConfig(prompt=KgCoOpPromptConfig(n_ctx=4)),
     "palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig()),
 }
 FIXED_CLASSES = {"coop-class-specific"}
@@ -34,9 +38,12 @@ TRAINABLE = {
     "coop-front": 4 * 24,
     "coop-class-specific": 4 * 4 * 24,
     "cocoop": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "kgcoop": 4 * 24,
+    "kgcoop-ensemble": 4 * 24,
     "palm": 4 * (32 + 1),
     "linear-probe": 4 * (32 + 1),
     "coop+zebra": 4 * 24,
     "cocoop+zebra": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "kgcoop+zebra": 4 * 24,
     "palm+zebra": 4 * (32 + 1),
 }

@@ -1,0 +1,47 @@
+"""The computation of KgCoOp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...losses import AnchorLoss, LossHook
+from ...models import ClassBank
+from ...outputs import ClassHeadOutput
+from ...prompts import templates
+from ..coop.layer import CoOpPrompt
+
+if TYPE_CHECKING:
+    from ...models import AlmModel
+    from .config import KgCoOpPromptConfig
+
+
+class KgCoOpPrompt(CoOpPrompt):
+    """CoOp, whose class embeddings are anchored to the frozen zero-shot ones (arXiv 2303.13283, section 3.2)."""
+
+    config: KgCoOpPromptConfig
+
+    @property
+    def loss_hooks(self) -> tuple[LossHook, ...]:
+        """The distance from the anchor."""
+        return (AnchorLoss(self.config.weight),)
+
+    def forward(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        bank: ClassBank,
+        audio_features: torch.Tensor,
+        alm: AlmModel,
+        logit_scale: torch.Tensor | float,
+    ) -> ClassHeadOutput:
+        """CoOp's output, and the anchor for the loss."""
+        output = super().forward(tensors, bank, audio_features, alm, logit_scale)
+        return replace(output, auxiliary={"anchor_embeds": lambda: self._anchor(bank).zero_shot_embeds(alm)})
+
+    def _anchor(self, bank: ClassBank) -> ClassBank:
+        if self.config.anchor == "ensemble":
+            return bank.with_templates(templates())
+        return bank.with_template(self.config.template)
