@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+import alm_prompt.methods  # noqa: F401 (registers the methods)
 from alm_prompt.cli.main import main
 from alm_prompt.data.world import write_world
 from alm_prompt.registry import METHODS
@@ -90,6 +91,14 @@ def test_python_examples_run(page: Path, workplace: Path, monkeypatch: pytest.Mo
     module = ModuleType("docs_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, str(page), "exec"), module.__dict__)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_has_a_page_and_stands_in_the_overviews(method: str) -> None:
+    page = f"{method.replace('_', '-')}.md"
+    config = METHODS[method].__name__
+    for overview, mark in (("methods/index.md", page), ("reference/api.md", config), (f"methods/{page}", config)):
+        assert mark in (ROOT / "docs" / overview).read_text(encoding="utf-8"), f"docs/{overview}: no {mark}"
 
 
 @pytest.mark.parametrize("command", ["quickstart", "train", "evaluate", "predict"])
