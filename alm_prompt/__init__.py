@@ -17,6 +17,7 @@ _HOMES = {
     "AlmTrainer": "training",
     "AlmTrainingArguments": "training",
     "AudioFeatureCache": "training",
+    "SeptLoss": "losses",
     "ZebraLoss": "losses",
     "harmonic_mean": "evaluation",
     "parse_method": "methods",

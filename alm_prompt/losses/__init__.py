@@ -1,6 +1,15 @@
 """Losses: pure functions of tensors, and the hooks that bring them into a model's objective."""
 
 from .classification import prediction_entropy
-from .hooks import AnchorLoss, LossHook, ZebraLoss
+from .geometry import pairwise_distances, semantic_expansion
+from .hooks import AnchorLoss, LossHook, SeptLoss, ZebraLoss
 
-__all__ = ["AnchorLoss", "LossHook", "ZebraLoss", "prediction_entropy"]
+__all__ = [
+    "AnchorLoss",
+    "LossHook",
+    "SeptLoss",
+    "ZebraLoss",
+    "pairwise_distances",
+    "prediction_entropy",
+    "semantic_expansion",
+]

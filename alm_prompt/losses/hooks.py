@@ -10,6 +10,7 @@ from torch import nn
 from ..errors import AlmPromptError
 from ..outputs import ClassHeadOutput
 from .classification import prediction_entropy
+from .geometry import pairwise_distances, semantic_expansion
 
 
 class LossHook(Protocol):
@@ -76,3 +77,50 @@ class AnchorLoss:
         """Return `{"anchor": term}`."""
         cosines = (outputs.text_embeds * outputs.auxiliary["anchor_embeds"]()).sum(dim=-1)
         return {"anchor": self.weight * (1 - cosines.mean())}
+
+
+class SeptLoss:
+    """SEPT's semantic expansion loss (arXiv 2601.20867) as two terms, `intra` and `inter`.
+
+    It needs the method to give two auxiliaries, as [`SeptPromptConfig`] does on its training classes:
+    `neighbor_embeds` `[K, 1 + N, d]`, every class followed by its neighbours, and `margins` `[K, K, N]`. On other
+    classes it adds nothing.
+
+    Args:
+        weight: weight of both terms, at least 0; 3 in the paper.
+        intra: whether classes are pulled towards their own neighbours.
+        inter: whether classes are pushed from the neighbours of others.
+        intra_margin: whether the pull ends at the margin.
+        inter_margin: whether the push ends at the margin.
+
+    Raises:
+        AlmPromptError: the weight is negative.
+    """
+
+    def __init__(
+        self,
+        weight: float = 3.0,
+        intra: bool = True,
+        inter: bool = True,
+        intra_margin: bool = True,
+        inter_margin: bool = True,
+    ) -> None:
+        if weight < 0:
+            raise AlmPromptError(f"SEPT's weight is {weight}; give a weight of at least 0")
+        self.weight = weight
+        self.intra = intra
+        self.inter = inter
+        self.intra_margin = intra_margin
+        self.inter_margin = inter_margin
+
+    def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
+        """Return `{"intra": term, "inter": term}`, or those of them that are switched on."""
+        if "neighbor_embeds" not in outputs.auxiliary:
+            return {}
+        embeds = outputs.auxiliary["neighbor_embeds"]()
+        distances = pairwise_distances(embeds[:, 0], embeds[:, 1:])
+        intra, inter = semantic_expansion(
+            distances, outputs.auxiliary["margins"](), self.intra_margin, self.inter_margin
+        )
+        terms = {"intra": intra if self.intra else None, "inter": inter if self.inter else None}
+        return {name: self.weight * term for name, term in terms.items() if term is not None}

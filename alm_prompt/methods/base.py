@@ -57,6 +57,25 @@ class PromptMethod(ABC):
             AlmPromptError: with the class at fault and the way out.
         """
 
+    def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """Text features of any names around the learned context, whatever the audio.
+
+        Args:
+            tensors: the learned tensors by name.
+            bank: the names.
+            alm: the model that encodes text.
+
+        Returns:
+            `[C, d]`, not normalised.
+
+        Raises:
+            AlmPromptError: the method learns nothing that could be put around another name.
+        """
+        raise AlmPromptError(
+            f"{type(self.config).__name__} learns no context that other names could take; wrap a method that does, "
+            "such as CoOpPromptConfig()"
+        )
+
     @abstractmethod
     def forward(
         self,
@@ -161,10 +180,11 @@ class WrapperPromptConfig(PromptConfig):
             inner = getattr(inner, "prompt", None)
 
     def bind(self, model: AlmForAudioClassification) -> None:
-        """Bind the wrapper, and hand what it carries to the wrapped method."""
+        """Bind the wrapper, hand what it carries to the wrapped method, and bind that."""
         super().bind(model)
-        for name in ("class_names", "template", "logit_scale"):
+        for name in ("class_names", "template", "logit_scale", "text_signature"):
             setattr(self.prompt, name, getattr(self, name))
+        self.prompt.bind(model)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as a dict; the wrapped config is reduced to its own options, the wrapper carries the rest."""

@@ -148,7 +148,7 @@ class PromptTuner(BaseTuner):
     def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:
         """Check an adapter's tensors before any is copied: PEFT itself only warns, or not even that."""
         head_prefix = f"{prefix}model.class_head."
-        expected = {name: value for name, value in self.model.class_head.state_dict(prefix=head_prefix).items()}
+        expected = dict(self.model.class_head.state_dict(prefix=head_prefix))
         # A whole model may bring the backbone along; an adapter that brings some of it would change zero-shot, too.
         whole = self.state_dict(prefix=prefix).keys() <= state_dict.keys()
         for key, value in state_dict.items():

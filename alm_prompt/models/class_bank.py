@@ -119,6 +119,13 @@ class ClassBank:
 
         return self._sibling(tuple(templates), lambda: (self.template, {n: filled(n) for n in self.class_names}))
 
+    def with_names(self, names: Sequence[str]) -> ClassBank:
+        """Other names with the same template; made once and kept."""
+        key = ("names", *names)
+        if key not in self._siblings:
+            self._siblings[key] = ClassBank(names, self.tokenizer, self.max_length, self.template)
+        return self._siblings[key]
+
     def _sibling(self, key: Hashable, text: Callable[[], tuple[str, Mapping[str, Sequence[str]] | None]]) -> ClassBank:
         if key not in self._siblings:
             sibling = ClassBank(self.class_names, self.tokenizer, self.max_length, *text())

@@ -19,6 +19,9 @@ from .convert.clap import config_from_clap, state_dict_from_clap
 from .projections import build_projection
 from .text_tower import TextTower, pad_token_ids
 
+# Thousands of sentences (templates times classes) are encoded piece by piece: memory stays bounded.
+TEXTS_PER_PASS = 512
+
 # What `from_pretrained` hands to the Hub and not to a model's constructor.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
@@ -129,7 +132,9 @@ class AlmModel(AlmPreTrainedModel):
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Encode `N` token lists of any lengths to `[N, d]`, not normalised."""
-        return self.get_text_features(*pad_token_ids(token_ids, self.device))
+        starts = range(0, len(token_ids), TEXTS_PER_PASS)
+        chunks = (token_ids[start : start + TEXTS_PER_PASS] for start in starts)
+        return torch.cat([self.get_text_features(*pad_token_ids(chunk, self.device)) for chunk in chunks])
 
     def text_requires_grad(self) -> bool:
         """Whether anything on the text side is being trained."""

@@ -11,8 +11,18 @@ from alm_prompt import (
     LinearProbeConfig,
     PalmPromptConfig,
     PromptConfig,
+    SeptPromptConfig,
     ZebraPromptConfig,
 )
+
+NEIGHBORS = {"dog": ["cat", "a cat"], "rain": ["the sound", "saw"], "siren": ["chain", "a bell"]}
+NEIGHBORS |= {"door bell": ["the bell", "a door"]}
+
+
+def sept(prompt: PromptConfig) -> SeptPromptConfig:
+    """SEPT with neighbours that the tiny tokenizer knows."""
+    return SeptPromptConfig(prompt=prompt, neighbors=NEIGHBORS)
+
 
 MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop": lambda: CoOpPromptConfig(n_ctx=4),
@@ -28,6 +38,12 @@ MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop+zebra": lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)),
     "cocoop+zebra": lambda: ZebraPromptConfig(prompt=CoCoOpPromptConfig(n_ctx=4)),
     "kgcoop+zebra": lambda: ZebraPromptConfig(prompt=KgCoOpPromptConfig(n_ctx=4)),
+    "coop+sept": lambda: sept(CoOpPromptConfig(n_ctx=4)),
+    "cocoop+sept": lambda: sept(CoCoOpPromptConfig(n_ctx=4)),
+    "kgcoop+sept": lambda: sept(KgCoOpPromptConfig(n_ctx=4)),
+    "coop+sept+zebra": lambda: ZebraPromptConfig(prompt=sept(CoOpPromptConfig(n_ctx=4))),
+    "cocoop+sept+zebra": lambda: ZebraPromptConfig(prompt=sept(CoCoOpPromptConfig(n_ctx=4))),
+    "coop+zebra+sept": lambda: sept(ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4))),
     "palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig()),
 }
 FIXED_CLASSES = {"coop-class-specific"}
@@ -45,5 +61,11 @@ TRAINABLE = {
     "coop+zebra": 4 * 24,
     "cocoop+zebra": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
     "kgcoop+zebra": 4 * 24,
+    "coop+sept": 4 * 24,
+    "cocoop+sept": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "kgcoop+sept": 4 * 24,
+    "coop+sept+zebra": 4 * 24,
+    "cocoop+sept+zebra": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
+    "coop+zebra+sept": 4 * 24,
     "palm+zebra": 4 * (32 + 1),
 }

@@ -62,6 +62,10 @@ class CoOpPrompt(PromptMethod):
         """Cosine of the audio with the prompts around the learned context."""
         return similarity_output(audio_features, self.encode_classes(tensors["context"], bank, alm), logit_scale)
 
+    def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """Text features around the context as it is learned, before any shift by the audio."""
+        return self.encode_classes(tensors["context"], bank, alm)
+
     def encode_classes(self, context: torch.Tensor, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """Text features of the prompts around a context.
 

@@ -39,7 +39,8 @@ class KgCoOpPrompt(CoOpPrompt):
     ) -> ClassHeadOutput:
         """CoOp's output, and the anchor for the loss."""
         output = super().forward(tensors, bank, audio_features, alm, logit_scale)
-        return replace(output, auxiliary={"anchor_embeds": lambda: self._anchor(bank).zero_shot_embeds(alm)})
+        anchor = {"anchor_embeds": lambda: self._anchor(bank).zero_shot_embeds(alm)}
+        return replace(output, auxiliary=output.auxiliary | anchor)
 
     def _anchor(self, bank: ClassBank) -> ClassBank:
         if self.config.anchor == "ensemble":

@@ -40,6 +40,10 @@ class ZebraPrompt(PromptMethod):
         """The wrapped method decides."""
         self.prompt.check_bank(bank)
 
+    def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """Those of the wrapped method."""
+        return self.prompt.static_features(tensors, bank, alm)
+
     def forward(
         self,
         tensors: Mapping[str, torch.Tensor],

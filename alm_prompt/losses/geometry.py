@@ -1,0 +1,46 @@
+"""Losses on distances between embeddings."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pairwise_distances(class_embeds: torch.Tensor, neighbor_embeds: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance of every class to every neighbour of every class.
+
+    Args:
+        class_embeds: `[K, d]`.
+        neighbor_embeds: `[K, N, d]`; row `j` holds the neighbours of class `j`.
+
+    Returns:
+        `[K, K, N]`: entry `[i, j, n]` is the distance of class `i` to neighbour `n` of class `j`.
+    """
+    return torch.linalg.vector_norm(class_embeds[:, None, None] - neighbor_embeds[None], dim=-1)
+
+
+def semantic_expansion(
+    distances: torch.Tensor, margins: torch.Tensor, intra_margin: bool = True, inter_margin: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two parts of SEPT's loss (arXiv 2601.20867, section 3).
+
+    `intra_i = mean_n relu(D[i,i,n] - m[i,i,n])` pulls a class towards its own neighbours, down to the distance that
+    the frozen model gives them; `inter_i = 1/(K-1) * sum_{j != i} mean_n relu(m[i,j,n] - D[i,j,n])` pushes it away
+    from the neighbours of others, up to that distance. Both are means over the classes.
+
+    Args:
+        distances: `[K, K, N]` with the learned prompts, see [`pairwise_distances`]; `K >= 2`.
+        margins: `[K, K, N]` of the frozen model.
+        intra_margin: without it the own neighbours are pulled in all the way: `mean_n D[i,i,n]`.
+        inter_margin: without it the others' are pushed without end: `mean_n -D[i,j,n]`.
+
+    Returns:
+        The scalars (intra, inter).
+    """
+    classes = len(distances)
+    gaps = distances - margins
+    own = gaps.relu() if intra_margin else distances
+    others = (-gaps).relu() if inter_margin else -distances
+    intra = own.diagonal(dim1=0, dim2=1).mean()
+    apart = ~torch.eye(classes, dtype=torch.bool, device=distances.device)
+    inter = others.mean(dim=-1)[apart].sum() / (classes * (classes - 1))
+    return intra, inter
