@@ -17,6 +17,7 @@ class ClassHeadOutput:
         logits: `[B, C]`, float32 or wider.
         audio_embeds: `[B, d]` unit vectors.
         text_embeds: unit vectors, `[C, d]`, or `[B, C, d]` where the prompts depend on the audio.
+        loss_logits: `[B, C]` logits that the loss is taken on, where a method predicts with others.
         auxiliary: what a method's loss hooks need beside these, by name; computed when a hook asks for it, so that
             inference pays nothing.
     """
@@ -24,6 +25,7 @@ class ClassHeadOutput:
     logits: torch.Tensor
     audio_embeds: torch.Tensor
     text_embeds: torch.Tensor
+    loss_logits: torch.Tensor | None = None
     auxiliary: dict[str, Callable[..., torch.Tensor]] = field(default_factory=dict)
 
 

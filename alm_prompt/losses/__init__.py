@@ -2,12 +2,13 @@
 
 from .classification import prediction_entropy
 from .geometry import pairwise_distances, semantic_expansion
-from .hooks import AnchorLoss, LossHook, SeptLoss, ZebraLoss
+from .hooks import AnchorLoss, LossHook, SeptLoss, TransferLoss, ZebraLoss
 
 __all__ = [
     "AnchorLoss",
     "LossHook",
     "SeptLoss",
+    "TransferLoss",
     "ZebraLoss",
     "pairwise_distances",
     "prediction_entropy",

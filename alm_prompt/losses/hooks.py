@@ -124,3 +124,29 @@ class SeptLoss:
         )
         terms = {"intra": intra if self.intra else None, "inter": inter if self.inter else None}
         return {name: self.weight * term for name, term in terms.items() if term is not None}
+
+
+class TransferLoss:
+    """Cross-entropy of DePT's transfer head (arXiv 2309.07439) over the text and the audio rows of the batch.
+
+    It needs the method to give the auxiliary `transfer_logits(labels)` `[2B, K]`, as [`DePTPromptConfig`] does on its
+    training classes; on other classes it adds nothing.
+
+    Args:
+        weight: weight of the term, at least 0; 0.7 in the published code.
+
+    Raises:
+        AlmPromptError: the weight is negative.
+    """
+
+    def __init__(self, weight: float = 0.7) -> None:
+        if weight < 0:
+            raise AlmPromptError(f"the transfer head's weight is {weight}; give a weight of at least 0")
+        self.weight = weight
+
+    def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
+        """Return `{"transfer": term}`."""
+        if "transfer_logits" not in outputs.auxiliary:
+            return {}
+        logits = outputs.auxiliary["transfer_logits"](labels)
+        return {"transfer": self.weight * nn.functional.cross_entropy(logits, torch.cat([labels, labels]))}

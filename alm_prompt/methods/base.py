@@ -40,6 +40,11 @@ class PromptMethod(ABC):
         """Terms that the method adds to the cross-entropy."""
         return ()
 
+    @property
+    def cross_entropy_weight(self) -> float:
+        """Weight of the cross-entropy in the method's objective."""
+        return 1.0
+
     @abstractmethod
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
         """Names and initial values of the learned tensors, float32.
@@ -94,6 +99,42 @@ class PromptMethod(ABC):
             alm: the model that encodes text.
             logit_scale: factor on the cosines.
         """
+
+
+class WrapperMethod(PromptMethod):
+    """A method around another one, to which it leaves all that it does not change.
+
+    Args:
+        config: settings of the wrapper, with those of the wrapped method.
+    """
+
+    config: WrapperPromptConfig
+
+    def __init__(self, config: WrapperPromptConfig) -> None:
+        super().__init__(config)
+        self.prompt = config.prompt.build()
+
+    @property
+    def loss_hooks(self) -> tuple[LossHook, ...]:
+        """Those of the wrapped method."""
+        return self.prompt.loss_hooks
+
+    @property
+    def cross_entropy_weight(self) -> float:
+        """That of the wrapped method."""
+        return self.prompt.cross_entropy_weight
+
+    def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
+        """Those of the wrapped method."""
+        return self.prompt.initial_tensors(bank, alm)
+
+    def check_bank(self, bank: ClassBank) -> None:
+        """The wrapped method decides."""
+        self.prompt.check_bank(bank)
+
+    def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """Those of the wrapped method."""
+        return self.prompt.static_features(tensors, bank, alm)
 
 
 @dataclass
@@ -158,7 +199,7 @@ class PromptConfig(PeftConfig):
 
 @dataclass
 class WrapperPromptConfig(PromptConfig):
-    """Config of a method that wraps another one and adds no tensors of its own."""
+    """Config of a method that wraps another one."""
 
     prompt: PromptConfig | dict[str, Any] | None = field(
         default=None, metadata={"help": "Config of the wrapped prompt method."}

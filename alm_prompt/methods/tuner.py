@@ -72,6 +72,11 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         """Loss hooks of the active method."""
         return () if self.active_method is None else self.active_method.loss_hooks
 
+    @property
+    def cross_entropy_weight(self) -> float:
+        """Share of the cross-entropy in the active method's objective."""
+        return 1.0 if self.active_method is None else self.active_method.cross_entropy_weight
+
     def tensors(self, adapter_name: str) -> dict[str, torch.Tensor]:
         """Learned tensors of an adapter by name, without the prefix."""
         containers = {name: getattr(self, name) for name in self.adapter_layer_names}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class ClassHead(nn.Module):
     """Zero-shot classification: the scaled cosine of audio and class sentences. It has no parameters."""
 
+    cross_entropy_weight = 1.0
+
     @property
     def loss_hooks(self) -> tuple[LossHook, ...]:
         """Loss hooks that belong to the head; the plain head has none."""
@@ -61,4 +63,5 @@ def similarity_output(
         text_embeds = nn.functional.normalize(text_features.to(dtype), dim=-1)
         per_clip = "bd,bcd->bc" if text_embeds.dim() == 3 else "bd,cd->bc"
         logits = logit_scale * torch.einsum(per_clip, audio_embeds, text_embeds)
-    return ClassHeadOutput(logits=logits, audio_embeds=audio_embeds, text_embeds=text_embeds)
+    features = {"audio_features": lambda: audio_features, "text_features": lambda: text_features}
+    return ClassHeadOutput(logits, audio_embeds, text_embeds, auxiliary=features)

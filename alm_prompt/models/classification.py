@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -158,7 +159,10 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         Each part is a mean over the local batch. Rescaled by the local share of the step's labels, the parts of all
         micro-batches and processes add up to the mean over one big batch.
         """
-        losses = {"cross_entropy": nn.functional.cross_entropy(output.logits, labels)}
+        if output.loss_logits is not None:
+            output = replace(output, logits=output.loss_logits)
+        cross_entropy = nn.functional.cross_entropy(output.logits, labels)
+        losses = {"cross_entropy": self.class_head.cross_entropy_weight * cross_entropy}
         for hook in (*self.class_head.loss_hooks, *self.loss_hooks):
             terms = hook(output, labels, self.class_head)
             doubled = losses.keys() & terms.keys()

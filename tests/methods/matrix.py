@@ -7,6 +7,7 @@ from collections.abc import Callable
 from alm_prompt import (
     CoCoOpPromptConfig,
     CoOpPromptConfig,
+    DePTPromptConfig,
     KgCoOpPromptConfig,
     LinearProbeConfig,
     PalmPromptConfig,
@@ -22,6 +23,11 @@ NEIGHBORS |= {"door bell": ["the bell", "a door"]}
 def sept(prompt: PromptConfig) -> SeptPromptConfig:
     """SEPT with neighbours that the tiny tokenizer knows."""
     return SeptPromptConfig(prompt=prompt, neighbors=NEIGHBORS)
+
+
+def dept(prompt: PromptConfig, fusion: bool = True) -> DePTPromptConfig:
+    """DePT with the true gradient: its faster head would not agree with finite differences (see test_dept.py)."""
+    return DePTPromptConfig(prompt=prompt, fusion=fusion, head_learning_rate_factor=1.0)
 
 
 MATRIX: dict[str, Callable[[], PromptConfig]] = {
@@ -44,9 +50,16 @@ MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop+sept+zebra": lambda: ZebraPromptConfig(prompt=sept(CoOpPromptConfig(n_ctx=4))),
     "cocoop+sept+zebra": lambda: ZebraPromptConfig(prompt=sept(CoCoOpPromptConfig(n_ctx=4))),
     "coop+zebra+sept": lambda: sept(ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4))),
+    "coop+dept": lambda: dept(CoOpPromptConfig(n_ctx=4)),
+    "coop+dept-no-fusion": lambda: dept(CoOpPromptConfig(n_ctx=4), fusion=False),
+    "kgcoop+dept": lambda: dept(KgCoOpPromptConfig(n_ctx=4)),
+    "cocoop+dept": lambda: dept(CoCoOpPromptConfig(n_ctx=4)),
+    "coop+dept+sept": lambda: sept(dept(CoOpPromptConfig(n_ctx=4))),
+    "coop+dept+zebra": lambda: ZebraPromptConfig(prompt=dept(CoOpPromptConfig(n_ctx=4))),
     "palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig()),
 }
 FIXED_CLASSES = {"coop-class-specific"}
+DEPT_HEAD = 4 * 32 + (32 + 1) * 4
 TRAINABLE = {
     "coop": 4 * 24,
     "coop-words": 5 * 24,
@@ -67,5 +80,11 @@ TRAINABLE = {
     "coop+sept+zebra": 4 * 24,
     "cocoop+sept+zebra": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24,
     "coop+zebra+sept": 4 * 24,
+    "coop+dept": 4 * 24 + DEPT_HEAD,
+    "coop+dept-no-fusion": 4 * 24 + DEPT_HEAD,
+    "kgcoop+dept": 4 * 24 + DEPT_HEAD,
+    "cocoop+dept": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24 + DEPT_HEAD,
+    "coop+dept+sept": 4 * 24 + DEPT_HEAD,
+    "coop+dept+zebra": 4 * 24 + DEPT_HEAD,
     "palm+zebra": 4 * (32 + 1),
 }

@@ -43,7 +43,7 @@ def test_anchor_term_equals_a_hand_written_loop(make_tiny_alm, audio_batch, anch
 def test_term_is_half_the_weighted_squared_distance():
     """The paper's form on unit vectors."""
     first, second = (torch.nn.functional.normalize(torch.randn(5, 8), dim=-1) for _ in range(2))
-    outputs = ClassHeadOutput(torch.empty(0), torch.empty(0), first, {"anchor_embeds": lambda: second})
+    outputs = ClassHeadOutput(torch.empty(0), torch.empty(0), first, auxiliary={"anchor_embeds": lambda: second})
     term = AnchorLoss(8.0)(outputs, torch.empty(0), None)["anchor"]
     torch.testing.assert_close(term, 4.0 * (first - second).square().sum(-1).mean())
 

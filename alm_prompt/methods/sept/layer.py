@@ -14,14 +14,14 @@ from ...models import ClassBank
 from ...models.class_bank import frozen_text
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
-from ..base import PromptMethod
+from ..base import WrapperMethod
 
 if TYPE_CHECKING:
     from ...models import AlmModel
     from .config import SeptPromptConfig
 
 
-class SeptPrompt(PromptMethod):
+class SeptPrompt(WrapperMethod):
     """The wrapped method, with a loss in training that places every class among its own and others' neighbours.
 
     Neighbours take the same learned context as classes, and pass gradients to it (arXiv 2601.20867, section 3).
@@ -32,7 +32,6 @@ class SeptPrompt(PromptMethod):
 
     def __init__(self, config: SeptPromptConfig) -> None:
         super().__init__(config)
-        self.prompt = config.prompt.build()
         self._margins: tuple[object, torch.Tensor] | None = None
 
     @property
@@ -51,14 +50,6 @@ class SeptPrompt(PromptMethod):
                 "options does not learn; wrap for example CoOpPromptConfig()"
             )
         return tensors
-
-    def check_bank(self, bank: ClassBank) -> None:
-        """The wrapped method decides."""
-        self.prompt.check_bank(bank)
-
-    def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
-        """Those of the wrapped method."""
-        return self.prompt.static_features(tensors, bank, alm)
 
     def forward(
         self,

@@ -1,0 +1,97 @@
+"""The computation of DePT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ...losses import LossHook, TransferLoss
+from ...models import ClassBank
+from ...outputs import ClassHeadOutput
+from ..base import WrapperMethod, trained_rows
+
+if TYPE_CHECKING:
+    from ...models import AlmModel
+    from .config import DePTPromptConfig
+
+MODALITIES = ("text", "audio")
+
+
+class DePTPrompt(WrapperMethod):
+    """The wrapped method, and a channel-adjusted transfer head on its features (arXiv 2309.07439, section 3).
+
+    Each modality has its own scale and bias per channel, on features before normalisation; one linear layer then
+    classifies both. The head sees text features of the true class and audio features as one batch of `2B` rows.
+    """
+
+    config: DePTPromptConfig
+
+    @property
+    def loss_hooks(self) -> tuple[LossHook, ...]:
+        """Those of the wrapped method, and the cross-entropy of the head."""
+        return (*self.prompt.loss_hooks, TransferLoss(1 - self.config.similarity_weight))
+
+    @property
+    def cross_entropy_weight(self) -> float:
+        """The wrapped method's share of the objective."""
+        return self.config.similarity_weight * self.prompt.cross_entropy_weight
+
+    def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
+        """Those of the wrapped method, then `<modality>_scale`, `<modality>_bias` and the layer `transfer_*`."""
+        tensors = super().initial_tensors(bank, alm)
+        dim = alm.config.projection_dim
+        layer = nn.Linear(dim, len(self.config.class_names))
+        for modality in MODALITIES:
+            tensors |= {f"{modality}_scale": torch.ones(dim), f"{modality}_bias": torch.zeros(dim)}
+        return tensors | {"transfer_weight": layer.weight, "transfer_bias": layer.bias}
+
+    def forward(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        bank: ClassBank,
+        audio_features: torch.Tensor,
+        alm: AlmModel,
+        logit_scale: torch.Tensor | float,
+    ) -> ClassHeadOutput:
+        """The wrapped method's output, with the head for the loss and, if so configured, in the prediction."""
+        output = self.prompt.forward(tensors, bank, audio_features, alm, logit_scale)
+        if bank.class_names == self.config.class_names:
+            head = {"transfer_logits": lambda labels: self._transfer_logits(tensors, output, labels)}
+            output = replace(output, auxiliary=output.auxiliary | head)
+        if not self.config.fusion:
+            return output
+        in_bank, learned = trained_rows(bank, self.config.class_names)
+        votes = self._classify(tensors, "audio", output.auxiliary["audio_features"]())[:, learned]
+        share = self.config.similarity_weight
+        fused = share * output.logits[:, in_bank] + (1 - share) * votes
+        index = torch.tensor(in_bank, dtype=torch.long, device=fused.device)
+        loss_logits = output.logits if output.loss_logits is None else output.loss_logits
+        return replace(output, logits=output.logits.index_copy(1, index, fused), loss_logits=loss_logits)
+
+    def _transfer_logits(
+        self, tensors: Mapping[str, torch.Tensor], output: ClassHeadOutput, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """`[2B, K]`: the text of the true classes, then the audio."""
+        text_features = output.auxiliary["text_features"]()
+        own = text_features[labels] if text_features.dim() == 2 else text_features[range(len(labels)), labels]
+        audio_features = output.auxiliary["audio_features"]()
+        return torch.cat([self._classify(tensors, "text", own), self._classify(tensors, "audio", audio_features)])
+
+    def _classify(self, tensors: Mapping[str, torch.Tensor], modality: str, features: torch.Tensor) -> torch.Tensor:
+        """`[B, d]` features of a modality to `[B, K]` logits of the head."""
+        names = (f"{modality}_scale", f"{modality}_bias", "transfer_weight", "transfer_bias")
+        scale, bias, weight, offset = (self._faster(tensors[name]) for name in names)
+        with torch.autocast(features.device.type, enabled=False):
+            return nn.functional.linear(features.to(scale.dtype) * scale + bias, weight, offset)
+
+    def _faster(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same value with a larger gradient.
+
+        Under SGD without decay that is exactly a larger learning rate, and holds in every trainer.
+        """
+        fixed = tensor.detach()
+        return fixed + (tensor - fixed) * self.config.head_learning_rate_factor

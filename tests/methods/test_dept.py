@@ -1,0 +1,122 @@
+"""DePT's head, its loss, its learning rate and its vote against hand-written loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from peft import get_peft_model
+
+from alm_prompt import AlmPromptError, CoOpPromptConfig, DePTPromptConfig
+
+
+def dept(alm, **options):
+    """DePT over CoOp with head tensors far from their start, and those tensors."""
+    torch.manual_seed(0)
+    model = get_peft_model(alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), **options))
+    tensors = model.base_model.model.class_head.tensors("default")
+    for name, tensor in tensors.items():
+        if name != "context":
+            torch.nn.init.normal_(tensor, std=0.7)
+    return model, tensors
+
+
+def hand_head(tensors, modality, feature):
+    """Logits of the head for one feature vector, one channel and class at a time."""
+    adjusted = [
+        s * x + b
+        for s, x, b in zip(
+            tensors[f"{modality}_scale"].tolist(), feature.tolist(), tensors[f"{modality}_bias"].tolist(), strict=True
+        )
+    ]
+    rows = tensors["transfer_weight"].tolist()
+    return [
+        sum(w * x for w, x in zip(row, adjusted, strict=True)) + offset
+        for row, offset in zip(rows, tensors["transfer_bias"].tolist(), strict=True)
+    ]
+
+
+def hand_cross_entropy(logits, label):
+    top = max(logits)
+    return math.log(sum(math.exp(value - top) for value in logits)) + top - logits[label]
+
+
+def coop_reference(make_tiny_alm, audio_batch):
+    """CoOp with the same context: its output and its unnormalised text features."""
+    torch.manual_seed(0)
+    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4))
+    head = coop.base_model.model.class_head
+    text = head.active_method.static_features(
+        head.tensors("default"), coop.base_model.model.class_bank, coop.base_model.model.alm
+    )
+    return coop(**audio_batch), text
+
+
+@pytest.mark.parametrize("fusion", [True, False])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_loss_and_logits_equal_a_hand_written_loop(make_tiny_alm, audio_batch, fusion, share):
+    coop, text = coop_reference(make_tiny_alm, audio_batch)
+    model, tensors = dept(make_tiny_alm(), fusion=fusion, similarity_weight=share)
+    output = model(**audio_batch)
+    labels = audio_batch["labels"].tolist()
+    head_loss = 0.0
+    for row, label in enumerate(labels):
+        audio_logits = hand_head(tensors, "audio", audio_batch["audio_features"][row])
+        head_loss += hand_cross_entropy(audio_logits, label)
+        head_loss += hand_cross_entropy(hand_head(tensors, "text", text[label]), label)
+        for column in range(4):
+            expected = coop.logits[row, column].item()
+            if fusion:
+                expected = share * expected + (1 - share) * audio_logits[column]
+            assert output.logits[row, column].item() == pytest.approx(expected, abs=1e-4)
+    assert output.losses["transfer"].item() == pytest.approx((1 - share) * head_loss / (2 * len(labels)), abs=1e-4)
+    assert output.losses["cross_entropy"].item() == pytest.approx(share * coop.loss.item(), abs=1e-5)
+    assert set(output.losses) == {"cross_entropy", "transfer"}
+
+
+def test_head_learns_faster_and_nothing_else_does(make_tiny_alm, audio_batch):
+    gradients = {}
+    for factor in (1.0, 6.5):
+        model, tensors = dept(make_tiny_alm(), head_learning_rate_factor=factor)
+        model(**audio_batch).loss.backward()
+        gradients[factor] = {name: tensor.grad for name, tensor in tensors.items()}
+    for name, plain in gradients[1.0].items():
+        expected = plain if name == "context" else 6.5 * plain
+        torch.testing.assert_close(gradients[6.5][name], expected, msg=name)
+
+
+def test_other_classes_are_told_apart_by_similarity_alone(make_tiny_alm, audio_batch):
+    classes = ["cat", "rain", "chain saw"]
+    torch.manual_seed(0)
+    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4))
+    coop.set_classes(classes)
+    expected = coop(audio_features=audio_batch["audio_features"]).logits
+    model, tensors = dept(make_tiny_alm())
+    model.set_classes(classes)
+    output = model(audio_features=audio_batch["audio_features"], labels=audio_batch["labels"] % 3)
+    assert torch.equal(output.logits[:, [0, 2]], expected[:, [0, 2]])
+    vote = hand_head(tensors, "audio", audio_batch["audio_features"][0])[1]
+    assert output.logits[0, 1].item() == pytest.approx(0.3 * expected[0, 1].item() + 0.7 * vote, abs=1e-4)
+    assert set(output.losses) == {"cross_entropy"}
+
+
+def test_head_starts_without_adjustment(tiny_alm):
+    model = get_peft_model(tiny_alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)))
+    tensors = model.base_model.model.class_head.tensors("default")
+    for modality in ("text", "audio"):
+        assert (tensors[f"{modality}_scale"] == 1).all()
+        assert (tensors[f"{modality}_bias"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"similarity_weight": 1.2}, r"similarity_weight is 1\.2"),
+        ({"head_learning_rate_factor": 0.0}, r"head_learning_rate_factor is 0\.0"),
+        ({"prompt": None}, "DePTPromptConfig wraps a prompt method"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(AlmPromptError, match=message):
+        DePTPromptConfig(**{"prompt": CoOpPromptConfig(), **options})
