@@ -36,7 +36,7 @@ from alm_prompt.data.collate import FeatureDataset
 from alm_prompt.methods import parse_method
 from alm_prompt.models import AlmForAudioClassification
 from alm_prompt.training import AlmTrainer, AlmTrainingArguments
-from alm_prompt.training.run_record import installed_versions
+from alm_prompt.versions import installed_versions
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASS_NAMES = ["dog", "rain", "siren", "door bell"]

@@ -8,21 +8,8 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import AlmPromptError
-from .environment import check_torchaudio, installed_version
-
-DISTRIBUTIONS = (
-    "torch",
-    "torchaudio",
-    "transformers",
-    "peft",
-    "accelerate",
-    "datasets",
-    "evaluate",
-    "safetensors",
-    "soundfile",
-    "scikit-learn",
-    "numpy",
-)
+from ..versions import installed_versions
+from .environment import check_torchaudio
 
 
 def run(argv: list[str]) -> None:
@@ -32,8 +19,8 @@ def run(argv: list[str]) -> None:
             print("usage: alm-prompt env\n\nPrint the versions and settings that a bug report needs.")
             return
         raise AlmPromptError(f"alm-prompt env takes no arguments, got {' '.join(argv)}")
-    facts = {"alm-prompt": __version__, "platform": platform.platform(), "python": platform.python_version()}
-    facts |= {name: installed_version(name) or "not installed" for name in DISTRIBUTIONS}
+    # A checkout that is run without being installed has a version all the same.
+    facts = {"platform": platform.platform(), **installed_versions(), "alm-prompt": __version__}
     facts |= {"device": _device(), "cpu threads": str(os.cpu_count()), "cache folder": str(_cache_folder())}
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     check_torchaudio()

@@ -1,21 +1,13 @@
-"""What stands around a command: library versions, and the pair of torch and torchaudio that must match."""
+"""What stands around a command: the pair of torch and torchaudio that must match."""
 
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 
 from ..errors import AlmPromptError
+from ..versions import installed_version
 
 TORCH_PAIR = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
-
-
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or `None`; nothing is imported for it."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def check_torchaudio() -> None:

@@ -46,9 +46,7 @@ class ZebraLoss:
     """
 
     def __init__(self, entropy_weight: float = 0.05) -> None:
-        if entropy_weight < 0:
-            raise AlmPromptError(f"entropy_weight is {entropy_weight}; give a weight of at least 0")
-        self.entropy_weight = entropy_weight
+        self.entropy_weight = _checked("entropy_weight", entropy_weight)
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"entropy": term}`."""
@@ -69,9 +67,7 @@ class AnchorLoss:
     """
 
     def __init__(self, weight: float = 8.0) -> None:
-        if weight < 0:
-            raise AlmPromptError(f"the anchor's weight is {weight}; give a weight of at least 0")
-        self.weight = weight
+        self.weight = _checked("the anchor's weight", weight)
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"anchor": term}`."""
@@ -105,9 +101,7 @@ class SeptLoss:
         intra_margin: bool = True,
         inter_margin: bool = True,
     ) -> None:
-        if weight < 0:
-            raise AlmPromptError(f"SEPT's weight is {weight}; give a weight of at least 0")
-        self.weight = weight
+        self.weight = _checked("SEPT's weight", weight)
         self.intra = intra
         self.inter = inter
         self.intra_margin = intra_margin
@@ -140,9 +134,7 @@ class TransferLoss:
     """
 
     def __init__(self, weight: float = 0.7) -> None:
-        if weight < 0:
-            raise AlmPromptError(f"the transfer head's weight is {weight}; give a weight of at least 0")
-        self.weight = weight
+        self.weight = _checked("the transfer head's weight", weight)
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"transfer": term}`."""
@@ -150,3 +142,9 @@ class TransferLoss:
             return {}
         logits = outputs.auxiliary["transfer_logits"](labels)
         return {"transfer": self.weight * nn.functional.cross_entropy(logits, torch.cat([labels, labels]))}
+
+
+def _checked(name: str, weight: float) -> float:
+    if weight < 0:
+        raise AlmPromptError(f"{name} is {weight}; give a weight of at least 0")
+    return weight

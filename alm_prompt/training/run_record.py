@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
+from ..versions import installed_versions
 
 RUN_RECORD_NAME = "run.json"
-_RECORDED_PACKAGES = (
-    "alm-prompt",
-    "torch",
-    "torchaudio",
-    "transformers",
-    "peft",
-    "accelerate",
-    "datasets",
-    "numpy",
-    "safetensors",
-    "soundfile",
-)
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that a result depends on."""
-    versions = {"python": platform.python_version()}
-    for package in _RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _now() -> str:
