@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptConfig, run_benchmark
+from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptConfig, parse_method, run_benchmark
 from alm_prompt.data.sources import load_csv
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
 
@@ -36,6 +36,9 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="folder of yamnet-minilm")
     parser.add_argument("--data", type=Path, required=True, help="folder with metadata.csv and audio/")
     parser.add_argument("--output", type=Path, required=True, help="folder for rows, summary and table")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), help="those of the main job, or any stack such as coop+sept"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=50)
     args = parser.parse_args()
@@ -55,7 +58,7 @@ def main() -> None:
         model,
         processor,
         clips,
-        METHODS,
+        {name: METHODS[name] if name in METHODS else parse_method(name) for name in args.methods},
         seeds=args.seeds,
         allow_fewer=True,
         training_args={"num_train_epochs": args.epochs},
