@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,3 +106,18 @@ def audio_batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(8, 32, generator=generator)
     return {"audio_features": features, "labels": torch.arange(8) % len(CLASSES)}
+
+
+@pytest.fixture
+def torchrun() -> Callable[..., None]:
+    """Runs a script in two CPU processes: `torchrun(script, *arguments)`."""
+
+    def run(script: Path, *arguments: str) -> None:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        path = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        command = [*launcher, str(script), *arguments]
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        assert finished.returncode == 0, finished.stderr
+
+    return run

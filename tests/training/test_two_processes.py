@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +15,11 @@ from safetensors.torch import load_file, save_file
 from alm_prompt.models import AlmForAudioClassification
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def torchrun(*arguments: str) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    finished = subprocess.run(
-        [*launcher, str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert finished.returncode == 0, finished.stderr
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one(
-    tiny_alm: AlmForAudioClassification, clips: list[dict[str, Any]], tmp_path: Path
+    tiny_alm: AlmForAudioClassification, clips: list[dict[str, Any]], torchrun: Callable[..., None], tmp_path: Path
 ) -> None:
     method = "coop+zebra"
     tiny_alm.save_pretrained(tmp_path / "model")
@@ -47,7 +34,7 @@ def test_two_processes_equal_one(
         if processes == 1:
             runpy.run_path(str(SCRIPT))["main"](tmp_path, method, batch_size)
         else:
-            torchrun(str(tmp_path), method, str(batch_size))
+            torchrun(SCRIPT, str(tmp_path), method, str(batch_size))
         run_dir = tmp_path / f"run-of-{batch_size}"
         adapters.append(load_file(run_dir / "adapter" / "adapter_model.safetensors"))
         records.append(json.loads((run_dir / "record.json").read_text()))
