@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def _run(arguments: list[str]) -> int:
         check_torchaudio()
         # Notes of the libraries to their own callers; a user can do nothing about them.
         warnings.filterwarnings("ignore", category=FutureWarning)
+        # A request that fails comes back as an error, which is answered in one line; no other before it.
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     importlib.import_module(f"{__package__}.{name}").run(rest)
     return 0
 
