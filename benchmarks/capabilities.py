@@ -40,9 +40,9 @@ Made by a probe, not by hand:
 python benchmarks/capabilities.py --output docs/methods/capabilities.md
 ```
 
-The bundled tiny model, {base} training classes, a batch of {clips} clips. "Prompts" are texts that the text tower reads,
-once everything that does not depend on learned numbers has been computed. "Other classes" are {novel} classes that
-nobody trained on: whether the method's logits for them move with what it learned, or are those of zero-shot.
+The bundled tiny model, {base} training classes, a batch of {clips} clips. "Prompts" are texts that the text tower
+reads, once everything that does not depend on learned numbers has been computed. "Other classes" are {novel} classes
+that nobody trained on: whether the method's logits for them move with what it learned, or are those of zero-shot.
 
 | method | learned numbers | prompts per training step | prompts per prediction | other classes |
 |---|---:|---:|---:|---|
