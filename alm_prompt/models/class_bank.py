@@ -84,9 +84,11 @@ class ClassBank:
             with_stop = [self.text_ids(f"{_readable(name)}.") for name in self.class_names]
             stops = [ids[len(name) :] for name, ids in zip(names, with_stop, strict=True)]
             names = [ids[: len(name)] for name, ids in zip(names, with_stop, strict=True)]
-            self._layouts[key] = layout_prompts(
-                self.prefix_ids, names, stops, self.suffix_ids, n_context, class_position, device
-            )
+            # It is kept, and a training step cannot use a tensor that was made under inference mode.
+            with torch.inference_mode(False):
+                self._layouts[key] = layout_prompts(
+                    self.prefix_ids, names, stops, self.suffix_ids, n_context, class_position, device
+                )
         return self._layouts[key]
 
     def check_length(self, n_context: int) -> None:

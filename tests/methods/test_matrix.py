@@ -60,6 +60,27 @@ def test_only_the_declared_parameters_learn_and_no_base_byte_changes(row, tiny_a
 
 
 @rows
+def test_encoders_stay_in_eval_mode_while_training(row, tiny_alm, audio_batch):
+    """Their batch norm would drift and their dropout make features random."""
+    model = prompted(tiny_alm, row)
+    before = {name: value.clone() for name, value in tiny_alm.alm.state_dict().items()}
+    generator = torch.Generator().manual_seed(2)
+    input_features = torch.randn(8, 1, 16, tiny_alm.config.audio_config.num_mel_bins, generator=generator)
+    train_steps(model, {"input_features": input_features, "labels": audio_batch["labels"]}, steps=2)
+    assert {n for n, value in tiny_alm.alm.state_dict().items() if not torch.equal(value, before[n])} == set()
+    model.train()
+    assert torch.equal(model(input_features=input_features).logits, model(input_features=input_features).logits)
+
+
+@rows
+def test_training_goes_on_after_a_prediction_under_inference_mode(row, tiny_alm, audio_batch):
+    model = prompted(tiny_alm, row)
+    with torch.inference_mode():
+        model(**audio_batch)
+    train_steps(model, audio_batch, steps=1)
+
+
+@rows
 def test_training_lowers_the_loss(row, tiny_alm, audio_batch):
     model = prompted(tiny_alm, row)
     before = model(**audio_batch).loss.item()
