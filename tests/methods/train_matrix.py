@@ -58,3 +58,6 @@ def main(folder: Path, batch_size: int, accumulation: int, name: str) -> int:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    # A process that ends with its group still open may abort, when gloo's threads outlive the interpreter.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
