@@ -86,7 +86,7 @@ def make_tiny_alm() -> Callable[..., AlmForAudioClassification]:
             torch.manual_seed(seed)
             model = AlmForAudioClassification(tiny_config(dim), tokenizer=word_tokenizer())
             # Transformers starts text towers near zero; larger weights make every part matter to the outputs.
-            for parameter in (*model.alm.text_tower.parameters(), *model.alm.text_projection.parameters()):
+            for parameter in model.alm.text_tower.parameters():
                 torch.nn.init.normal_(parameter, std=0.2)
         model.set_classes(classes or CLASSES)
         return model.eval()

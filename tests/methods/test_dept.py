@@ -11,6 +11,18 @@ from peft import get_peft_model
 from alm_prompt import AlmPromptError, CoOpPromptConfig, DePTPromptConfig
 
 
+@pytest.fixture
+def make_tiny_alm(make_tiny_alm):
+    """The tiny model with text features large enough to tell one class from another in the head's logits."""
+
+    def make():
+        alm = make_tiny_alm()
+        torch.nn.init.normal_(alm.alm.text_projection.weight, std=0.2, generator=torch.Generator().manual_seed(4))
+        return alm
+
+    return make
+
+
 def dept(alm, **options):
     """DePT over CoOp with head tensors far from their start, and those tensors."""
     torch.manual_seed(0)
