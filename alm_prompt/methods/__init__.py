@@ -3,10 +3,11 @@
 import pkgutil
 from importlib import import_module
 
-from .base import PromptConfig, PromptMethod, WrapperMethod, WrapperPromptConfig
+from .base import PromptInputs, PromptMethod, WrapperMethod
+from .config import PromptConfig, WrapperPromptConfig
 from .expression import parse_method
 
-__all__ = ["PromptConfig", "PromptMethod", "WrapperMethod", "WrapperPromptConfig", "parse_method"]
+__all__ = ["PromptConfig", "PromptInputs", "PromptMethod", "WrapperMethod", "WrapperPromptConfig", "parse_method"]
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.ispkg:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import AlmPromptError
 from ..registry import METHODS
-from .base import PromptConfig, WrapperPromptConfig
+from .config import PromptConfig, WrapperPromptConfig
 
 ZERO_SHOT = "zero-shot"
 

@@ -13,7 +13,8 @@ from ..losses import LossHook
 from ..models import AlmForAudioClassification, AlmModel, ClassBank, ClassHead
 from ..outputs import ClassHeadOutput
 from ..registry import PARAMETER_PREFIX
-from .base import PromptConfig, PromptMethod
+from .base import PromptInputs, PromptMethod
+from .config import PromptConfig
 
 
 class PromptedClassHead(nn.Module, BaseTunerLayer):
@@ -97,7 +98,8 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         if method is None:
             return self.base_layer(bank, audio_features, alm)
         scale = method.config.logit_scale or alm.logit_scale.exp()
-        return method.forward(self.tensors(self.active_adapters[0]), bank, audio_features, alm, scale)
+        inputs = PromptInputs(bank, audio_features, alm, scale)
+        return method.forward(self.tensors(self.active_adapters[0]), inputs)
 
 
 class PromptTuner(BaseTuner):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ...models import ClassBank, similarity_output
+from ...models import ClassBank
 from ...outputs import ClassHeadOutput
+from ..base import PromptInputs
 from ..coop.layer import CoOpPrompt
 
 if TYPE_CHECKING:
@@ -33,17 +34,10 @@ class CoCoOpPrompt(CoOpPrompt):
             tensors |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
         return tensors
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of every clip with its own prompts."""
-        audio_embeds = nn.functional.normalize(audio_features.to(tensors["meta1_weight"].dtype), dim=-1)
+        audio_embeds = nn.functional.normalize(inputs.audio_features.to(tensors["meta1_weight"].dtype), dim=-1)
         hidden = nn.functional.linear(audio_embeds, tensors["meta1_weight"], tensors["meta1_bias"]).relu()
         shift = nn.functional.linear(hidden, tensors["meta2_weight"], tensors["meta2_bias"])
         context = tensors["context"] + shift[:, None, None]
-        return similarity_output(audio_features, self.encode_classes(context, bank, alm), logit_scale)
+        return inputs.similarity(self.encode_classes(context, inputs.bank, inputs.alm))

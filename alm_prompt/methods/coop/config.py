@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...errors import AlmPromptError
 from ...models.prompt_layout import CLASS_POSITIONS
 from ...registry import peft_type_of
-from ..base import PromptConfig
+from ..config import PromptConfig
 from .layer import CoOpPrompt
 
 

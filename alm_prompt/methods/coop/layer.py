@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import AlmPromptError
-from ...models import ClassBank, similarity_output
+from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptMethod
+from ..base import PromptInputs, PromptMethod
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -51,16 +51,9 @@ class CoOpPrompt(PromptMethod):
         n_context = self.config.n_ctx if self.config.ctx_init is None else len(bank.text_ids(self.config.ctx_init))
         bank.check_length(n_context)
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of the audio with the prompts around the learned context."""
-        return similarity_output(audio_features, self.encode_classes(tensors["context"], bank, alm), logit_scale)
+        return inputs.similarity(self.encode_classes(tensors["context"], inputs.bank, inputs.alm))
 
     def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """Text features around the context as it is learned, before any shift by the audio."""

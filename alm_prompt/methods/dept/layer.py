@@ -12,7 +12,7 @@ from torch import nn
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import WrapperMethod, trained_rows
+from ..base import PromptInputs, WrapperMethod, trained_rows
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -49,22 +49,15 @@ class DePTPrompt(WrapperMethod):
             tensors |= {f"{modality}_scale": torch.ones(dim), f"{modality}_bias": torch.zeros(dim)}
         return tensors | {"transfer_weight": layer.weight, "transfer_bias": layer.bias}
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output, with the head for the loss and, if so configured, in the prediction."""
-        output = self.prompt.forward(tensors, bank, audio_features, alm, logit_scale)
-        if bank.class_names == self.config.class_names:
+        output = self.prompt.forward(tensors, inputs)
+        if inputs.bank.class_names == self.config.class_names:
             head = {"transfer_logits": lambda labels: self._transfer_logits(tensors, output, labels)}
             output = replace(output, auxiliary=output.auxiliary | head)
         if not self.config.fusion:
             return output
-        in_bank, learned = trained_rows(bank, self.config.class_names)
+        in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
         votes = self._classify(tensors, "audio", output.auxiliary["audio_features"]())[:, learned]
         share = self.config.similarity_weight
         fused = share * output.logits[:, in_bank] + (1 - share) * votes

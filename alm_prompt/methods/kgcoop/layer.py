@@ -12,10 +12,10 @@ from ...losses import AnchorLoss, LossHook
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
+from ..base import PromptInputs
 from ..coop.layer import CoOpPrompt
 
 if TYPE_CHECKING:
-    from ...models import AlmModel
     from .config import KgCoOpPromptConfig
 
 
@@ -29,17 +29,10 @@ class KgCoOpPrompt(CoOpPrompt):
         """The distance from the anchor."""
         return (AnchorLoss(self.config.weight),)
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """CoOp's output, and the anchor for the loss."""
-        output = super().forward(tensors, bank, audio_features, alm, logit_scale)
-        anchor = {"anchor_embeds": lambda: self._anchor(bank).zero_shot_embeds(alm)}
+        output = super().forward(tensors, inputs)
+        anchor = {"anchor_embeds": lambda: self._anchor(inputs.bank).zero_shot_embeds(inputs.alm)}
         return replace(output, auxiliary=output.auxiliary | anchor)
 
     def _anchor(self, bank: ClassBank) -> ClassBank:

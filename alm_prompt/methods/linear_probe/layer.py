@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ...models import ClassBank, similarity_output
+from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptMethod, trained_rows
+from ..base import PromptInputs, PromptMethod, trained_rows
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -31,19 +31,12 @@ class LinearProbe(PromptMethod):
     def check_bank(self, bank: ClassBank) -> None:
         """Any classes: those without a learned row are classified zero-shot."""
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Linear logits for trained classes, scaled cosines for the others."""
-        output = similarity_output(audio_features, bank.zero_shot_embeds(alm), logit_scale)
-        in_bank, learned = trained_rows(bank, self.config.class_names)
+        output = inputs.similarity(inputs.bank.zero_shot_embeds(inputs.alm))
+        in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
         weight, bias = tensors["probe_weight"][learned], tensors["probe_bias"][learned]
-        with torch.autocast(audio_features.device.type, enabled=False):
-            probed = logit_scale * nn.functional.linear(output.audio_embeds.to(weight.dtype), weight, bias)
+        with torch.autocast(weight.device.type, enabled=False):
+            probed = inputs.logit_scale * nn.functional.linear(output.audio_embeds.to(weight.dtype), weight, bias)
         index = torch.tensor(in_bank, dtype=torch.long, device=probed.device)
         return replace(output, logits=output.logits.to(probed.dtype).index_copy(1, index, probed))

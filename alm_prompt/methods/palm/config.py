@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...registry import peft_type_of
-from ..base import PromptConfig
+from ..config import PromptConfig
 from .layer import PalmPrompt
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import normalize
 
-from ...models import ClassBank, similarity_output
+from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptMethod, trained_rows
+from ..base import PromptInputs, PromptMethod, trained_rows
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -34,19 +34,12 @@ class PalmPrompt(PromptMethod):
     def check_bank(self, bank: ClassBank) -> None:
         """Any classes: those without a learned vector fall back on their names."""
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of the audio with the mixed class embeddings; the text tower works once per class list."""
-        text_embeds = bank.with_template(BARE_NAME).zero_shot_embeds(alm)
-        in_bank, learned = trained_rows(bank, self.config.class_names)
+        text_embeds = inputs.bank.with_template(BARE_NAME).zero_shot_embeds(inputs.alm)
+        in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
         share = tensors["mixing"][learned].sigmoid().unsqueeze(-1)
         mixed = (1 - share) * text_embeds[in_bank] + share * tensors["class_vectors"][learned]
         index = torch.tensor(in_bank, dtype=torch.long, device=text_embeds.device)
         text_embeds = text_embeds.to(mixed.dtype).index_copy(0, index, normalize(mixed, dim=-1))
-        return similarity_output(audio_features, text_embeds, logit_scale)
+        return inputs.similarity(text_embeds)

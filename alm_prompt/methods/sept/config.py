@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ...errors import AlmPromptError
 from ...prompts import available_sets, checked_neighbors, neighbors, same_text
 from ...registry import peft_type_of
-from ..base import WrapperPromptConfig
+from ..config import WrapperPromptConfig
 from .layer import SeptPrompt
 
 if TYPE_CHECKING:

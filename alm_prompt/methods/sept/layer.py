@@ -14,7 +14,7 @@ from ...models import ClassBank
 from ...models.class_bank import frozen_text
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
-from ..base import WrapperMethod
+from ..base import PromptInputs, WrapperMethod
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -51,16 +51,10 @@ class SeptPrompt(WrapperMethod):
             )
         return tensors
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output; on the training classes also what the loss needs."""
-        output = self.prompt.forward(tensors, bank, audio_features, alm, logit_scale)
+        output = self.prompt.forward(tensors, inputs)
+        bank, alm = inputs.bank, inputs.alm
         if bank.class_names != self.config.class_names:
             return output
         sept = {

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...errors import AlmPromptError
 from ...registry import peft_type_of
-from ..base import WrapperPromptConfig
+from ..config import WrapperPromptConfig
 from .layer import ZebraPrompt
 
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...losses import LossHook, ZebraLoss
-from ...models import ClassBank, similarity_output
 from ...outputs import ClassHeadOutput
-from ..base import WrapperMethod
+from ..base import PromptInputs, WrapperMethod
 
 if TYPE_CHECKING:
-    from ...models import AlmModel
     from .config import ZebraPromptConfig
 
 
@@ -28,18 +26,11 @@ class ZebraPrompt(WrapperMethod):
         """Those of the wrapped method, and the entropy of the fused predictions."""
         return (*self.prompt.loss_hooks, ZebraLoss(self.config.entropy_weight))
 
-    def forward(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float,
-    ) -> ClassHeadOutput:
+    def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Fuse the wrapped method's logits with those of the adapter's zero-shot template."""
-        prompted = self.prompt.forward(tensors, bank, audio_features, alm, logit_scale)
-        class_embeds = bank.with_template(self.config.template).zero_shot_embeds(alm)
-        zero_shot = similarity_output(audio_features, class_embeds, logit_scale)
+        prompted = self.prompt.forward(tensors, inputs)
+        bank = inputs.bank.with_template(self.config.template)
+        zero_shot = inputs.similarity(bank.zero_shot_embeds(inputs.alm))
 
         def fused(logits: torch.Tensor) -> torch.Tensor:
             return self.config.alpha * logits + (1 - self.config.alpha) * zero_shot.logits

@@ -1,0 +1,149 @@
+"""What the config of every prompt method carries, and how it binds an adapter to its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from peft import PeftConfig
+
+from ..errors import AlmPromptError
+from ..models import ClassBank
+from ..registry import METHODS, method_name
+
+if TYPE_CHECKING:
+    from ..models import AlmForAudioClassification
+    from .base import PromptMethod
+
+SIGNATURE_PROBE = "rain"
+SIGNATURE_LENGTH = 16
+# Entries of a unit vector. Half precision moves them by less than a hundredth of this, another backbone by far more.
+SIGNATURE_TOLERANCE = 0.02
+
+
+@dataclass
+class PromptConfig(PeftConfig):
+    """What the config of every prompt method carries beside its own options.
+
+    The fields below are filled in when the adapter is put on a model, and compared when a saved adapter is.
+    """
+
+    # PEFT asks for the name of the module to replace. Not a field: a file must not be able to choose another.
+    target_modules: ClassVar[str] = "class_head"
+    method_class: ClassVar[type[PromptMethod]]
+
+    class_names: list[str] | None = field(default=None, metadata={"help": "Classes the adapter was trained on."})
+    template: str | None = field(
+        default=None, metadata={"help": "Zero-shot template beside the adapter, with one {} for the class name."}
+    )
+    logit_scale: float | None = field(
+        default=None, metadata={"help": "Factor on the cosines; default: the backbone's own."}
+    )
+    text_signature: list[float] | None = field(
+        default=None, metadata={"help": "First entries of the text tower's embedding of a fixed sentence."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.logit_scale is not None and not self.logit_scale > 0:
+            raise AlmPromptError(f"logit_scale is {self.logit_scale}; give a number above 0 or leave it out")
+
+    def build(self) -> PromptMethod:
+        """The computation with these settings."""
+        return self.method_class(self)
+
+    def bind(self, model: AlmForAudioClassification) -> None:
+        """Fill in what the adapter takes from its model, or check that a saved adapter belongs to it.
+
+        Args:
+            model: the model to adapt.
+
+        Raises:
+            AlmPromptError: the model has no classes, or the adapter was made for another backbone.
+        """
+        if model.class_bank is None:
+            if self.class_names is None:
+                raise AlmPromptError(
+                    "the model has no classes; call model.set_classes([...]) before adding an adapter"
+                )
+            model.set_classes(self.class_names, template=self.template)
+        if self.class_names is None:
+            self.class_names = model.class_names
+        if self.template is None:
+            self.template = model.class_bank.template
+        signature = _text_signature(model)
+        if self.text_signature is None:
+            self.text_signature = signature
+        elif not _same_signature(signature, self.text_signature):
+            raise AlmPromptError(
+                f"the adapter was made for another backbone ({self.base_model_name_or_path or 'unnamed'}) than "
+                f"{model.config.name_or_path or 'this model'}: their text towers differ; load it on its own backbone"
+            )
+
+
+@dataclass
+class WrapperPromptConfig(PromptConfig):
+    """Config of a method that wraps another one."""
+
+    prompt: PromptConfig | dict[str, Any] | None = field(
+        default=None, metadata={"help": "Config of the wrapped prompt method."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.prompt = _wrapped_config(self.prompt, type(self).__name__)
+        if any(isinstance(inner, type(self)) for inner in self._stack()):
+            raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
+        if self.logit_scale is None:
+            self.logit_scale = self.prompt.logit_scale
+
+    def _stack(self) -> Iterator[PromptConfig]:
+        """The wrapped configs, outermost first."""
+        inner = self.prompt
+        while inner is not None:
+            yield inner
+            inner = getattr(inner, "prompt", None)
+
+    def bind(self, model: AlmForAudioClassification) -> None:
+        """Bind the wrapper, hand what it carries to the wrapped method, and bind that."""
+        super().bind(model)
+        for name in ("class_names", "template", "logit_scale", "text_signature"):
+            setattr(self.prompt, name, getattr(self, name))
+        self.prompt.bind(model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as a dict; the wrapped config is reduced to its own options, the wrapper carries the rest."""
+        settings = super().to_dict()
+        carried = PromptConfig.__dataclass_fields__.keys() - {"peft_type"}
+        settings["prompt"] = {name: value for name, value in self.prompt.to_dict().items() if name not in carried}
+        return settings
+
+
+def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
+    """The wrapped config, built from its dict where it comes from a file."""
+    if isinstance(prompt, PromptConfig):
+        return prompt
+    if not isinstance(prompt, dict) or "peft_type" not in prompt:
+        raise AlmPromptError(
+            f"{wrapper} wraps a prompt method, but prompt is {prompt!r}; give a config such as CoOpPromptConfig()"
+        )
+    settings = {name: value for name, value in prompt.items() if name != "peft_type"}
+    config_class = METHODS[method_name(prompt["peft_type"])]
+    unknown = settings.keys() - config_class.__dataclass_fields__.keys()
+    if unknown:
+        raise AlmPromptError(f"{config_class.__name__} has no option {min(unknown)!r}; remove it from the config")
+    return config_class(**settings)
+
+
+def _text_signature(model: AlmForAudioClassification) -> list[float]:
+    """A few numbers that tell one text tower (with its tokenizer) from another, whatever the precision."""
+    bank = ClassBank([SIGNATURE_PROBE], model.tokenizer, model.alm.text_tower.max_length, "{}")
+    embedding = bank.zero_shot_embeds(model.alm)[0, :SIGNATURE_LENGTH]
+    return [round(value, 4) for value in embedding.tolist()]
+
+
+def _same_signature(first: list[float], second: list[float]) -> bool:
+    if len(first) != len(second):
+        return False
+    return all(abs(a - b) <= SIGNATURE_TOLERANCE for a, b in zip(first, second, strict=True))
