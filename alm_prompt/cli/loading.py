@@ -42,8 +42,8 @@ def open_model(reference: str) -> tuple[AlmForAudioClassification, AlmProcessor]
     source = TINY_FOLDER if reference == TINY else reference
     failures = (OSError, ValueError, SafetensorError)
     with (
-        _one_line(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened", failures),
-        _bar_for_downloads_only(source),
+        one_line(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened", failures),
+        bar_for_downloads_only(source),
     ):
         model = AlmForAudioClassification.from_pretrained(source)
         processor = AlmProcessor.from_pretrained(source)
@@ -69,7 +69,7 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
     if Path(reference).is_dir() and not (Path(reference) / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise AlmPromptError(f"adapter {reference!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
     failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
-    with _one_line(f"adapter {reference!r} cannot be opened", failures):
+    with one_line(f"adapter {reference!r} cannot be opened", failures):
         adapted = PeftModel.from_pretrained(model, reference)
         # PEFT drops a tensor whose name leads nowhere without a word.
         loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
@@ -118,7 +118,7 @@ def read_adapter_config(reference: str) -> dict[str, Any]:
     from ..registry import method_name
 
     path = Path(reference) / CONFIG_NAME
-    with _one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError)):
+    with one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError)):
         if not Path(reference).is_dir():
             path = Path(hf_hub_download(reference, CONFIG_NAME))
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -180,7 +180,7 @@ def parse_methods(expressions: Sequence[str], options: Sequence[str] | None) -> 
 
 
 @contextmanager
-def _bar_for_downloads_only(source: str | Path) -> Iterator[None]:
+def bar_for_downloads_only(source: str | Path) -> Iterator[None]:
     """Hide the progress bar over a local folder's weights, which is over at once."""
     from transformers.utils import logging
 
@@ -195,7 +195,7 @@ def _bar_for_downloads_only(source: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
     """Turn a library's failure on a user's input into one line; our own errors pass as they are."""
     try:
         yield

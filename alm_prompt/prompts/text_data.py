@@ -77,13 +77,68 @@ def read_neighbors(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     Raises:
         AlmPromptError: the file is missing, is not JSON, or does not hold a list of terms per class.
     """
-    content = _read_json(Path(path))
-    # A class may itself be called "classes": its terms are a list, the mapping under a header is not.
-    if isinstance(content, dict) and isinstance(content.get("classes"), dict):
-        content = content["classes"]
-    if not isinstance(content, dict) or not all(_is_terms(terms) for terms in content.values()):
-        raise AlmPromptError(f'{path} does not hold neighbours; expected JSON like {{"dog": ["barking", "yapping"]}}')
-    return content
+    return _read_classes(Path(path), "neighbours", '{"dog": ["barking", "yapping"]}')
+
+
+def read_descriptions(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Reads descriptions from a JSON file; `checked_descriptions` then holds them to a class list.
+
+    Args:
+        path: a file with `{class name: [sentences]}`, alone or under the key `"classes"` beside a header as in the
+            shipped files.
+
+    Returns:
+        Sentences per class.
+
+    Raises:
+        AlmPromptError: the file is missing, is not JSON, or does not hold a list of sentences per class.
+    """
+    return _read_classes(Path(path), "descriptions", '{"dog": ["A dog barks twice in a yard."]}')
+
+
+def shipped_neighbors(class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Shipped neighbours of the classes, from the first set that has all of them, whatever their case.
+
+    Raises:
+        AlmPromptError: no set has all of the classes.
+    """
+    return _shipped("neighbors", class_names)
+
+
+def shipped_descriptions(class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Shipped descriptions of the classes, from the first set that has all of them, whatever their case.
+
+    Raises:
+        AlmPromptError: no set has all of the classes.
+    """
+    return _shipped("descriptions", class_names)
+
+
+def checked_descriptions(
+    descriptions: Mapping[str, Sequence[str]], class_names: Sequence[str]
+) -> dict[str, list[str]]:
+    """Holds descriptions to a class list.
+
+    Args:
+        descriptions: sentences per class; more classes than are asked for do no harm.
+        class_names: classes that each need at least one sentence.
+
+    Returns:
+        Sentences of the classes, in the order of `class_names`.
+
+    Raises:
+        AlmPromptError: a class without descriptions, or one that is no text or blank.
+    """
+    for name in class_names:
+        sentences = descriptions.get(name)
+        if not sentences:
+            raise AlmPromptError(f"class {name!r} has no descriptions; give at least one sentence for every class")
+        if isinstance(sentences, str):
+            raise AlmPromptError(f"the descriptions of class {name!r} are one text; give a list of sentences")
+        blank = next((text for text in sentences if not isinstance(text, str) or not text.strip(" .")), None)
+        if blank is not None:
+            raise AlmPromptError(f"class {name!r} has the blank description {blank!r}; remove it or write a sentence")
+    return {name: list(descriptions[name]) for name in class_names}
 
 
 def checked_neighbors(
@@ -192,17 +247,39 @@ def _classes_of(kind: str, set_name: str) -> dict[str, list[str]]:
     return _read_json(_DATA / kind / f"{set_name}.json")["classes"]
 
 
+def _read_classes(path: Path, kind: str, example: str) -> dict[str, list[str]]:
+    content = _read_json(path)
+    # A class may itself be called "classes": its texts are a list, the mapping under a header is not.
+    if isinstance(content, dict) and isinstance(content.get("classes"), dict):
+        content = content["classes"]
+    if not isinstance(content, dict) or not all(_is_terms(texts) for texts in content.values()):
+        raise AlmPromptError(f"{path} does not hold {kind}; expected JSON like {example}")
+    return content
+
+
+def _shipped(kind: str, class_names: Sequence[str]) -> dict[str, list[str]]:
+    wanted = {same_text(name): name for name in class_names}
+    for set_name in available_sets():
+        known = {same_text(name): texts for name, texts in _classes_of(kind, set_name).items()}
+        if wanted.keys() <= known.keys():
+            return {name: known[key] for key, name in wanted.items()}
+    raise AlmPromptError(f"no {kind} ship for the classes {_shortened(class_names)}; give your own, by class name")
+
+
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_doubles)
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_doubles)
     except OSError as error:
         raise AlmPromptError(f"cannot read {path}: {error.strerror}; give the path of a JSON file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AlmPromptError(f"{path} is not clean JSON ({error}); correct the file") from error
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Plain `json` keeps the last of two equal names and would lose the terms of the first without a word.
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Hook for `json.loads` that refuses a name that stands twice in an object.
+
+    Plain `json` keeps the last of two equal names and would lose the terms of the first without a word.
+    """
     content: dict[str, Any] = {}
     for name, value in pairs:
         if name in content:
