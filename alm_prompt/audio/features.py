@@ -83,12 +83,13 @@ def mel_filters(spec: LogMelSpec) -> torch.Tensor:
     return torch.from_numpy(filters)
 
 
-def log_mel(wave: torch.Tensor, spec: LogMelSpec) -> torch.Tensor:
+def log_mel(wave: torch.Tensor, spec: LogMelSpec, filters: torch.Tensor | None = None) -> torch.Tensor:
     """Log-mel spectrogram of one clip.
 
     Args:
         wave: `[n]` mono samples at `spec.sampling_rate`, n >= 1. What is too short for a frame is padded with zeros.
         spec: The front end.
+        filters: `[n_fft // 2 + 1, n_mels]` mel filters to use in place of those of `spec`.
 
     Returns:
         `[T, n_mels]` float32 with T = `spec.num_frames(n)`.
@@ -103,7 +104,7 @@ def log_mel(wave: torch.Tensor, spec: LogMelSpec) -> torch.Tensor:
     if margin:
         wave = torch.nn.functional.pad(wave[None], (margin, margin), mode="reflect")[0]
     window = torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64)
-    filters = mel_filters(spec)
+    filters = mel_filters(spec) if filters is None else filters.double()
     frames = wave.unfold(0, spec.win_length, spec.hop_length)[:num_frames]
     # rfft pads on the right where torch.stft would centre the window in n_fft, which shifts every frame.
     blocks = [

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from importlib import import_module
+from types import ModuleType
 
 import torch
 
@@ -83,6 +85,11 @@ def resampled_blocks(blocks: Iterable[torch.Tensor], ratio: Fraction) -> Iterato
     yield _resample(padded, ratio)[margin * up :][: _resampled_length(remaining, ratio)]
 
 
+def resample_by_default(waves: torch.Tensor, rate: int, target_rate: int) -> torch.Tensor:
+    """Resample `[channels, n]` whole, with torchaudio's own default filter, as the loaders of Pengi and MS-CLAP do."""
+    return _torchaudio("transforms").Resample(rate, target_rate)(waves)
+
+
 def _resampled_length(num_samples: int, ratio: Fraction) -> int:
     return math.ceil(num_samples * ratio)
 
@@ -95,9 +102,12 @@ def _margin(ratio: Fraction) -> int:
 
 
 def _resample(wave: torch.Tensor, ratio: Fraction) -> torch.Tensor:
+    return _torchaudio("functional").resample(wave, ratio.denominator, ratio.numerator, **_FILTER)
+
+
+def _torchaudio(module: str) -> ModuleType:
     try:
-        from torchaudio.functional import resample
+        return import_module(f"torchaudio.{module}")
     except (ImportError, OSError) as error:
         pair = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
         raise AlmPromptError(f"torchaudio cannot be imported beside torch {torch.__version__}: {pair}") from error
-    return resample(wave, ratio.denominator, ratio.numerator, **_FILTER)

@@ -68,8 +68,7 @@ def read_waveform(
     """
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
-        if audio.rate not in _RATES:
-            raise AlmPromptError(f"{name}: a sampling rate of {audio.rate} Hz is outside {_RATES[0]}..{_RATES[-1]} Hz")
+        _check_rate(audio.rate, name)
         ratio = resampling_ratio(audio.rate, target_rate)
         max_samples = None if max_seconds is None else max(round(max_seconds * target_rate), 1)
         start, stop, first, length = resampled_window(audio.num_samples, ratio, max_samples)
@@ -79,6 +78,28 @@ def read_waveform(
     if not wave.numel():
         raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
     return wave
+
+
+def read_channels(source: AudioSource, sampling_rate: int | None = None) -> tuple[torch.Tensor, int]:
+    """Read one clip as it is: all of its channels, at its own rate.
+
+    Args:
+        source: As in `read_waveform`.
+        sampling_rate: Rate of bare samples in Hz.
+
+    Returns:
+        `[channels, n]` float32, n >= 1, and the rate in Hz.
+
+    Raises:
+        AlmPromptError: As in `read_waveform`.
+    """
+    name = _describe(source)
+    with _open(source, sampling_rate, name) as audio:
+        _check_rate(audio.rate, name)
+        blocks = [_finite(_floats(block), name) for block in audio.blocks(0, audio.num_samples)]
+    if not blocks:
+        raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
+    return torch.cat(blocks, dim=1), audio.rate
 
 
 def content_hash(source: AudioSource, sampling_rate: int | None = None) -> str:
@@ -171,14 +192,27 @@ def _read(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
         yield block
 
 
-def _mono(block: np.ndarray, name: str) -> torch.Tensor:
-    # A float64 sample beyond float32 becomes infinite here and is refused below by name.
-    with np.errstate(over="ignore", invalid="ignore"):
+def _check_rate(rate: int, name: str) -> None:
+    if rate not in _RATES:
+        raise AlmPromptError(f"{name}: a sampling rate of {rate} Hz is outside {_RATES[0]}..{_RATES[-1]} Hz")
+
+
+def _floats(block: np.ndarray) -> np.ndarray:
+    # A float64 sample beyond float32 becomes infinite here and is refused by name.
+    with np.errstate(over="ignore"):
         zero, scale = _INTEGER_ZERO_AND_SCALE.get(block.dtype.name, (0, 1))
-        mono = ((block.astype(np.float32) - zero) / scale).mean(axis=0)
-    if not np.isfinite(mono).all():
+        return (block.astype(np.float32) - zero) / scale
+
+
+def _mono(block: np.ndarray, name: str) -> torch.Tensor:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _finite(_floats(block).mean(axis=0), name)
+
+
+def _finite(samples: np.ndarray, name: str) -> torch.Tensor:
+    if not np.isfinite(samples).all():
         raise AlmPromptError(f"{name}: holds NaN or infinite samples: repair or remove it")
-    return torch.from_numpy(mono)
+    return torch.from_numpy(samples)
 
 
 def _unwrap(source: AudioSource, sampling_rate: int | None, name: str) -> tuple[AudioSource, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, fields
 from os import PathLike
 from typing import Any
@@ -20,10 +21,13 @@ from transformers import (
 )
 
 from ..audio.features import LogMelSpec, fit_length, log_mel, pad_to_patches, patches
+from ..audio.reference import read_reference
 from ..audio.waveform import read_waveform
 from ..errors import AlmPromptError
 from .configuration import AlmConfig
 from .convert.clap import feature_settings_from_clap
+from .mel_filters import check_filters, filters_digest, load_filters, save_filters
+from .modeling import HUB_ARGUMENTS
 
 # Part of every fingerprint: raise it when the front end gives other numbers for the same settings.
 FRONT_END_VERSION = 1
@@ -45,10 +49,13 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             the last one cut; `"zero"`: zeros; `"patch"`: zeros up to a whole number of patches (YAMNet).
         patch_frames: Frames of one patch, with `pad="patch"`.
         patch_hop: Frames from one patch to the next, with `pad="patch"`.
+        mel_filters: `[n_fft // 2 + 1, n_mels]` mel filters of a checkpoint, in place of those that the settings
+            describe. They are saved beside the settings, in `mel_filters.safetensors`.
         **settings: Fields of [`~alm_prompt.audio.features.LogMelSpec`].
 
     Raises:
-        AlmPromptError: If a setting is unknown, or the settings do not go together.
+        AlmPromptError: If a setting is unknown, the filters are not a finite matrix of this shape, or the settings do
+            not go together.
     """
 
     model_input_names = ["input_features"]  # noqa: RUF012 (the name and type that transformers reads)
@@ -59,6 +66,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         pad: str = "repeatpad",
         patch_frames: int | None = None,
         patch_hop: int | None = None,
+        mel_filters: torch.Tensor | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -78,6 +86,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         self.pad = pad
         self.patch_frames = patch_frames
         self.patch_hop = patch_hop
+        self.mel_filters = None if mel_filters is None else check_filters(mel_filters, self.spec)
 
     @property
     def sampling_rate(self) -> int:
@@ -91,8 +100,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         return hashlib.sha256(settings.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as they are written to JSON."""
-        return {
+        """Return the settings as they are written to JSON; mel filters of a checkpoint by their SHA-256."""
+        settings = {
             **asdict(self.spec),
             "clip_seconds": self.clip_seconds,
             "pad": self.pad,
@@ -100,6 +109,24 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             "patch_hop": self.patch_hop,
             "feature_extractor_type": type(self).__name__,
         }
+        return settings if self.mel_filters is None else {**settings, "mel_filters": filters_digest(self.mel_filters)}
+
+    def to_json_file(self, json_file_path: str | PathLike) -> None:
+        """Write the settings, and beside them the mel filters of a checkpoint where there are any."""
+        if self.mel_filters is not None:
+            save_filters(self.mel_filters, os.path.dirname(json_file_path))
+        super().to_json_file(json_file_path)
+
+    @classmethod
+    def get_feature_extractor_dict(
+        cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the settings of a folder or Hub repository, with its mel filters where the settings name any."""
+        settings, unused = super().get_feature_extractor_dict(pretrained_model_name_or_path, **kwargs)
+        if isinstance(settings.get("mel_filters"), str):
+            hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+            settings["mel_filters"] = load_filters(pretrained_model_name_or_path, settings["mel_filters"], **hub)
+        return settings, unused
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> AlmFeatureExtractor:
@@ -109,7 +136,11 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         return super().from_dict(feature_extractor_dict, **kwargs)
 
     def __call__(
-        self, audio: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt"
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        return_tensors: str | None = "pt",
+        reference: bool = False,
     ) -> BatchFeature:
         """Compute features.
 
@@ -118,32 +149,40 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
                 [`~alm_prompt.audio.waveform.read_waveform`] reads: a path, bytes, an array, a `datasets` audio dict.
             sampling_rate: Rate of clips given as arrays, in Hz; files carry their own.
             return_tensors: `"pt"` or `"np"`.
+            reference: Read clips as the published loader of this front end does, cropped at random: see
+                [`~alm_prompt.audio.reference.read_reference`].
 
         Returns:
             `input_features` `[B, 1, T, n_mels]`; with `pad="patch"` `[B, P, patch_frames, n_mels]` and `feature_mask`
             `[B, P]`, 1 for a patch of the clip and 0 for padding up to the longest clip.
 
         Raises:
-            AlmPromptError: If there is no clip, or a clip cannot be read.
+            AlmPromptError: If there is no clip, a clip cannot be read, or `reference` with `pad="patch"`, whose
+                published loader has no other rules than these.
         """
+        if reference and self.pad == "patch":
+            raise AlmPromptError("reference=True: a front end with pad='patch' has no random crop; leave it out")
         clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
         if not clips:
             raise AlmPromptError("no audio given: the list of clips is empty")
-        features = [self._clip_features(clip, sampling_rate) for clip in clips]
+        features = [self._clip_features(clip, sampling_rate, reference) for clip in clips]
         if self.pad != "patch":
             return BatchFeature({"input_features": torch.stack(features)}, tensor_type=return_tensors)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(clip), dtype=torch.long) for clip in features], True)
         batch = {"input_features": torch.nn.utils.rnn.pad_sequence(features, True), "feature_mask": mask}
         return BatchFeature(batch, tensor_type=return_tensors)
 
-    def _clip_features(self, clip: Any, sampling_rate: int | None) -> torch.Tensor:
-        spec = self.spec
-        wave = read_waveform(clip, sampling_rate, target_rate=spec.sampling_rate, max_seconds=self.clip_seconds)
+    def _clip_features(self, clip: Any, sampling_rate: int | None, reference: bool) -> torch.Tensor:
+        spec, rate = self.spec, self.spec.sampling_rate
+        length = round(self.clip_seconds * rate) if self.clip_seconds else None
+        if reference:
+            wave = read_reference(clip, sampling_rate, target_rate=rate, length=length, pad=self.pad)
+        else:
+            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=self.clip_seconds)
         if self.pad == "patch":
             wave = pad_to_patches(wave, spec, self.patch_frames, self.patch_hop)
-            return patches(log_mel(wave, spec), self.patch_frames, self.patch_hop)
-        wave = fit_length(wave, round(self.clip_seconds * spec.sampling_rate), self.pad)
-        return log_mel(wave, spec).unsqueeze(0)
+            return patches(log_mel(wave, spec, self.mel_filters), self.patch_frames, self.patch_hop)
+        return log_mel(fit_length(wave, length, self.pad), spec, self.mel_filters).unsqueeze(0)
 
 
 class AlmProcessor(ProcessorMixin):
@@ -175,12 +214,20 @@ class AlmProcessor(ProcessorMixin):
             AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **kwargs),
         )
 
+    def to_json_file(self, json_file_path: str | PathLike) -> None:
+        """Write the settings, and beside them the mel filters of a checkpoint where there are any."""
+        filters = self.feature_extractor.mel_filters
+        if filters is not None:
+            save_filters(filters, os.path.dirname(json_file_path))
+        super().to_json_file(json_file_path)
+
     def __call__(
         self,
         audio: Any = None,
         text: str | list[str] | None = None,
         sampling_rate: int | None = None,
         return_tensors: str | None = "pt",
+        reference: bool = False,
         **text_kwargs: Any,
     ) -> BatchFeature:
         """Compute features of audio, token ids of text, or both.
@@ -190,6 +237,7 @@ class AlmProcessor(ProcessorMixin):
             text: One text or a list of texts, padded to the longest.
             sampling_rate: Rate of clips given as arrays, in Hz.
             return_tensors: `"pt"` or `"np"`.
+            reference: Read clips as the published loader does, see [`AlmFeatureExtractor`].
             **text_kwargs: Options of the tokenizer.
 
         Returns:
@@ -204,7 +252,7 @@ class AlmProcessor(ProcessorMixin):
         if text is not None:
             batch.update(self.tokenizer(text, return_tensors=return_tensors, **{"padding": True, **text_kwargs}))
         if audio is not None:
-            batch.update(self.feature_extractor(audio, sampling_rate=sampling_rate, return_tensors=return_tensors))
+            batch.update(self.feature_extractor(audio, sampling_rate, return_tensors, reference))
         return batch
 
 
