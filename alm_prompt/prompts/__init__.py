@@ -1,23 +1,39 @@
 """Text data with provenance: templates, acoustic neighbours of classes, and descriptions."""
 
+from .generation import ClassNeighbors, check_request, filter_neighbors, generate_neighbors
+from .quality import NeighborQuality, neighbor_quality
 from .text_data import (
     available_sets,
+    checked_descriptions,
     checked_neighbors,
     descriptions,
     drop_overlaps,
     neighbors,
+    read_descriptions,
     read_neighbors,
     same_text,
+    shipped_descriptions,
+    shipped_neighbors,
     templates,
 )
 
 __all__ = [
+    "ClassNeighbors",
+    "NeighborQuality",
     "available_sets",
+    "check_request",
+    "checked_descriptions",
     "checked_neighbors",
     "descriptions",
     "drop_overlaps",
+    "filter_neighbors",
+    "generate_neighbors",
+    "neighbor_quality",
     "neighbors",
+    "read_descriptions",
     "read_neighbors",
     "same_text",
+    "shipped_descriptions",
+    "shipped_neighbors",
     "templates",
 ]
