@@ -37,6 +37,9 @@ class PromptConfig(PeftConfig):
     template: str | None = field(
         default=None, metadata={"help": "Zero-shot template beside the adapter, with one {} for the class name."}
     )
+    descriptions: dict[str, list[str]] | None = field(
+        default=None, metadata={"help": "Sentences that stand for a class in place of its name and template."}
+    )
     logit_scale: float | None = field(
         default=None, metadata={"help": "Factor on the cosines; default: the backbone's own."}
     )
@@ -67,9 +70,10 @@ class PromptConfig(PeftConfig):
                 raise AlmPromptError(
                     "the model has no classes; call model.set_classes([...]) before adding an adapter"
                 )
-            model.set_classes(self.class_names, template=self.template)
+            model.set_classes(self.class_names, template=self.template, descriptions=self.descriptions)
         if self.class_names is None:
             self.class_names = model.class_names
+            self.descriptions = self.descriptions or model.class_bank.descriptions or None
         if self.template is None:
             self.template = model.class_bank.template
         signature = _text_signature(model)
@@ -92,11 +96,18 @@ class WrapperPromptConfig(PromptConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.prompt is None and self.stands_alone():
+            return
         self.prompt = _wrapped_config(self.prompt, type(self).__name__)
         if any(isinstance(inner, type(self)) for inner in self._stack()):
             raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
         if self.logit_scale is None:
             self.logit_scale = self.prompt.logit_scale
+
+    @classmethod
+    def stands_alone(cls) -> bool:
+        """Whether the method also works without a wrapped one."""
+        return cls.method_class.default_prompt is not None
 
     def _stack(self) -> Iterator[PromptConfig]:
         """The wrapped configs, outermost first."""
@@ -108,13 +119,17 @@ class WrapperPromptConfig(PromptConfig):
     def bind(self, model: AlmForAudioClassification) -> None:
         """Bind the wrapper, hand what it carries to the wrapped method, and bind that."""
         super().bind(model)
-        for name in ("class_names", "template", "logit_scale", "text_signature"):
+        if self.prompt is None:
+            return
+        for name in ("class_names", "template", "descriptions", "logit_scale", "text_signature"):
             setattr(self.prompt, name, getattr(self, name))
         self.prompt.bind(model)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as a dict; the wrapped config is reduced to its own options, the wrapper carries the rest."""
         settings = super().to_dict()
+        if self.prompt is None:
+            return settings
         carried = PromptConfig.__dataclass_fields__.keys() - {"peft_type"}
         settings["prompt"] = {name: value for name, value in self.prompt.to_dict().items() if name not in carried}
         return settings

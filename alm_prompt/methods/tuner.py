@@ -46,8 +46,9 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
             AlmPromptError: the method cannot tell the model's classes apart.
         """
         method = config.build()
-        method.check_bank(model.class_bank)
-        for name, value in method.initial_tensors(model.class_bank, model.alm).items():
+        bank = model.class_bank.with_descriptions(config.descriptions)
+        method.check_bank(bank)
+        for name, value in method.initial_tensors(bank, model.alm).items():
             # Under PEFT's low-memory loading new tensors have no data yet, and get it from the file.
             device = value.device if value.is_meta else model.alm.device
             container = f"{PARAMETER_PREFIX}{name}"
@@ -90,7 +91,11 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
     def check_bank(self, bank: ClassBank) -> None:
         """Refuse classes that the active method cannot tell apart."""
         if self.active_method is not None:
-            self.active_method.check_bank(bank)
+            self.active_method.check_bank(bank.with_descriptions(self.active_method.config.descriptions))
+
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Classes that the active method has learned nothing for and predicts without it."""
+        return [] if self.active_method is None else self.active_method.fallback_classes(bank)
 
     def forward(self, bank: ClassBank, audio_features: torch.Tensor, alm: AlmModel) -> ClassHeadOutput:
         """Classify with the active adapter, or zero-shot without one. Arguments as in [`ClassHead`]."""
@@ -98,7 +103,7 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         if method is None:
             return self.base_layer(bank, audio_features, alm)
         scale = method.config.logit_scale or alm.logit_scale.exp()
-        inputs = PromptInputs(bank, audio_features, alm, scale)
+        inputs = PromptInputs(bank.with_descriptions(method.config.descriptions), audio_features, alm, scale)
         return method.forward(self.tensors(self.active_adapters[0]), inputs)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.functional import normalize
 
 from ..errors import AlmPromptError
 from .prompt_layout import PromptLayout, layout_prompts
@@ -27,12 +28,13 @@ class ClassBank:
         tokenizer: tokenizer of the text tower.
         max_length: longest prompt, in tokens, that the text tower takes.
         template: sentence with one `{}` for the class name.
-        descriptions: sentences per class name that stand in place of the template; the embedding of a class is then
-            the normalised mean over its sentences (ReCLAP, arXiv 2409.09213).
+        descriptions: sentences per class name that stand in place of the template, and in prompts in place of the
+            name; the embedding of a class is then the normalised mean over its sentences (ReCLAP, arXiv 2409.09213).
+            Classes without any are described by the template.
 
     Raises:
-        AlmPromptError: no names, a blank, doubled or too long name, a template without one `{}`, or a class without
-            descriptions.
+        AlmPromptError: no names, a blank, doubled or too long name, a template without one `{}`, or a description
+            that is too long.
     """
 
     def __init__(
@@ -47,7 +49,8 @@ class ClassBank:
         if template.count(PLACEHOLDER) != 1:
             raise AlmPromptError(f"template {template!r} must hold {PLACEHOLDER!r} once, where the class name goes")
         self.template = template
-        self.descriptions = _checked_descriptions(descriptions, self.class_names)
+        given = descriptions or {}
+        self.descriptions = {name: list(given[name]) for name in self.class_names if name in given}
         self.max_length = max_length
         self.tokenizer = tokenizer
         self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer)
@@ -61,6 +64,11 @@ class ClassBank:
     def __len__(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def texts_per_class(self) -> list[int]:
+        """How many sentences or prompts stand for each class: its descriptions, or one."""
+        return [len(sentences) for sentences in self.sentence_ids]
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of a piece of text inside a prompt, without special tokens.
@@ -79,9 +87,10 @@ class ClassBank:
         """
         key = (n_context, class_position, device)
         if key not in self._layouts:
-            names = [self.text_ids(_readable(name)) for name in self.class_names]
+            texts = [text for name in self.class_names for text in self._prompt_texts(name)]
+            names = [self.text_ids(text) for text in texts]
             # The full stop is read together with its name, as in a sentence: some tokenizers merge the two.
-            with_stop = [self.text_ids(f"{_readable(name)}.") for name in self.class_names]
+            with_stop = [self.text_ids(f"{text}.") for text in texts]
             stops = [ids[len(name) :] for name, ids in zip(names, with_stop, strict=True)]
             names = [ids[: len(name)] for name, ids in zip(names, with_stop, strict=True)]
             # It is kept, and a training step cannot use a tensor that was made under inference mode.
@@ -92,22 +101,36 @@ class ClassBank:
         return self._layouts[key]
 
     def check_length(self, n_context: int) -> None:
-        """Check that every class name fits into a prompt beside a learned context.
+        """Check that every class name or description fits into a prompt beside a learned context.
 
         Args:
             n_context: number of context vectors.
 
         Raises:
-            AlmPromptError: a name is too long; it is named, with the budget.
+            AlmPromptError: a text is too long; it is named, with the budget.
         """
         budget = self.max_length - n_context - len(self.prefix_ids) - len(self.suffix_ids)
         for name in self.class_names:
-            length = len(self.text_ids(f"{_readable(name)}."))
-            if length > budget:
-                raise AlmPromptError(
-                    f"class name {name[:60]!r} has {length} tokens with its full stop, but only {budget} of the text "
-                    f"tower's {self.max_length} are left beside {n_context} context vectors; shorten it or use fewer"
-                )
+            for text in self._prompt_texts(name):
+                length = len(self.text_ids(f"{text}."))
+                if length > budget:
+                    raise AlmPromptError(
+                        f"class {name[:40]!r}: {text[:60]!r} has {length} tokens with its full stop, but only "
+                        f"{budget} of the text tower's {self.max_length} are left beside {n_context} context vectors; "
+                        "shorten it or use fewer"
+                    )
+
+    def class_means(self, features: torch.Tensor) -> torch.Tensor:
+        """From one feature per text to one per class: the mean over the unit vectors of its texts.
+
+        Args:
+            features: `[..., T, d]`, the texts of all classes one after the other.
+
+        Returns:
+            `[..., C, d]`, at least float32; not normalised.
+        """
+        unit = normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+        return torch.stack([texts.mean(dim=-2) for texts in unit.split(self.texts_per_class, dim=-2)], dim=-2)
 
     def with_template(self, template: str) -> ClassBank:
         """The same classes with another template; made once and kept, with its embeddings."""
@@ -120,6 +143,20 @@ class ClassBank:
             return [template.replace(PLACEHOLDER, _readable(name)) for template in templates]
 
         return self._sibling(tuple(templates), lambda: (self.template, {n: filled(n) for n in self.class_names}))
+
+    def with_descriptions(self, descriptions: Mapping[str, Sequence[str]] | None) -> ClassBank:
+        """The same classes; those that have no descriptions of their own take them from here, if they are here.
+
+        Made once and kept.
+        """
+        given = {name: tuple(descriptions[name]) for name in self.class_names if name in (descriptions or {})}
+        if not given.keys() - self.descriptions.keys():
+            return self
+        key = ("descriptions", *given.items())
+        if key not in self._siblings:
+            merged = given | self.descriptions
+            self._siblings[key] = ClassBank(self.class_names, self.tokenizer, self.max_length, self.template, merged)
+        return self._siblings[key]
 
     def with_names(self, names: Sequence[str]) -> ClassBank:
         """Other names with the same template; made once and kept."""
@@ -156,16 +193,14 @@ class ClassBank:
 
     def _compute_embeds(self, alm: AlmModel) -> torch.Tensor:
         features = alm.encode_token_ids([ids for sentences in self.sentence_ids for ids in sentences])
-        features = torch.nn.functional.normalize(
-            features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1
-        )
-        means = [rows.mean(dim=0) for rows in features.split([len(sentences) for sentences in self.sentence_ids])]
-        return torch.nn.functional.normalize(torch.stack(means), dim=-1)
+        return normalize(self.class_means(features), dim=-1)
 
     def _sentences(self, name: str) -> Sequence[str]:
-        if self.descriptions is not None:
-            return self.descriptions[name]
-        return [self.template.replace(PLACEHOLDER, _readable(name))]
+        return self.descriptions.get(name) or [self.template.replace(PLACEHOLDER, _readable(name))]
+
+    def _prompt_texts(self, name: str) -> Sequence[str]:
+        """What stands for a class in a prompt, without the full stop at its end."""
+        return [_readable(text).strip().removesuffix(".") for text in self.descriptions.get(name, [name])]
 
     def _encode_sentence(self, name: str, sentence: str) -> list[int]:
         ids = self.tokenizer(sentence)["input_ids"]
@@ -208,17 +243,6 @@ def _checked_names(class_names: Sequence[str]) -> list[str]:
             raise AlmPromptError(f"class name {name!r} stands twice in the list (as {seen[key]!r}); keep one of them")
         seen[key] = name
     return names
-
-
-def _checked_descriptions(
-    descriptions: Mapping[str, Sequence[str]] | None, class_names: Sequence[str]
-) -> dict[str, list[str]] | None:
-    if descriptions is None:
-        return None
-    for name in class_names:
-        if not descriptions.get(name):
-            raise AlmPromptError(f"class {name!r} has no descriptions; give at least one sentence for every class")
-    return {name: list(descriptions[name]) for name in class_names}
 
 
 def _special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -14,6 +14,7 @@ from transformers import AutoModelForAudioClassification, AutoTokenizer, PreTrai
 from ..errors import AlmPromptError
 from ..losses import LossHook
 from ..outputs import AlmClassificationOutput, ClassHeadOutput
+from ..prompts import checked_descriptions
 from .class_bank import ClassBank
 from .class_head import ClassHead
 from .configuration import AlmConfig
@@ -86,6 +87,14 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         """Names of the classes in the order of the logits, or `None` before they are set."""
         return None if self.class_bank is None else list(self.class_bank.class_names)
 
+    @property
+    def fallback_classes(self) -> list[str]:
+        """Those of the classes that the active adapter has learned nothing for and predicts without it.
+
+        Only methods that learn something per class have such; the others use all that they learned on every class.
+        """
+        return [] if self.class_bank is None else self.class_head.fallback_classes(self.class_bank)
+
     def set_classes(
         self,
         class_names: Sequence[str],
@@ -97,7 +106,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         Args:
             class_names: at least one name.
             template: sentence with one `{}` for the class name; default: that of the configuration.
-            descriptions: sentences per class name to use in place of the template.
+            descriptions: sentences per class name to use in place of the template, and in prompts in place of the
+                name; more classes than are set do no harm.
 
         Raises:
             AlmPromptError: the list cannot be used, with the name at fault.
@@ -105,6 +115,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         if self.tokenizer is None:
             raise AlmPromptError("the model has no tokenizer; load it with from_pretrained or set model.tokenizer")
         max_length = self.alm.text_tower.max_length
+        if descriptions is not None:
+            descriptions = checked_descriptions(descriptions, class_names)
         bank = ClassBank(class_names, self.tokenizer, max_length, template or self.config.template, descriptions)
         self.class_head.check_bank(bank)
         self.class_bank = bank

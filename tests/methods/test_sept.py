@@ -163,7 +163,7 @@ def test_shipped_neighbours_are_found_by_the_class_names(make_tiny_alm):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "no neighbours are shipped for the classes dog, rain, siren, door bell"),
+        ({}, "no neighbors ship for the classes .dog., .rain., .siren., .door bell."),
         ({"neighbors": {"dog": ["cat"]}}, "rain"),
         ({"neighbors": {**NEIGHBORS, "rain": []}}, "rain"),
         ({"neighbors": {**NEIGHBORS, "rain": ["cat", "saw"]}}, "'cat' of class 'rain' stands twice"),

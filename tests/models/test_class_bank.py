@@ -92,3 +92,33 @@ def test_embeddings_made_under_inference_mode_can_be_trained_with(tiny_alm):
         tiny_alm(audio_features=features)
     tiny_alm(audio_features=features.requires_grad_()).logits.sum().backward()
     assert features.grad is not None
+
+
+def test_classes_without_descriptions_take_those_of_another_bank(tiny_alm):
+    own = {"dog": ["the dog", "a cat is a dog"]}
+    tiny_alm.set_classes(["dog", "rain", "siren"])
+    bank = tiny_alm.class_bank.with_descriptions({"rain": ["the rain"], "cat": ["a cat"]}).with_descriptions(own)
+    assert bank.descriptions == {"rain": ["the rain"], "dog": ["the dog", "a cat is a dog"]}
+    assert bank.texts_per_class == [2, 1, 1]
+    assert bank.with_descriptions({"dog": ["a dog"]}) is bank
+    tiny_alm.set_classes(["dog", "rain", "siren"], descriptions={n: [f"the {n}"] for n in ("dog", "rain", "siren")})
+    assert tiny_alm.class_bank.with_descriptions(own).descriptions["dog"] == ["the dog"]
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "message"),
+    [
+        ({"dog": ["a dog"]}, "class 'rain' has no descriptions"),
+        ({"dog": ["a dog"], "rain": []}, "class 'rain' has no descriptions"),
+        ({"dog": ["a dog"], "rain": "rain falls"}, "descriptions of class 'rain' are one text"),
+        ({"dog": ["a dog", " . "], "rain": ["rain"]}, "class 'dog' has the blank description ' . '"),
+        (
+            {"dog": ["a dog"], "rain": ["rain " * 40]},
+            "class 'rain': its sentence .* has .* tokens, the text tower takes",
+        ),
+    ],
+)
+def test_unusable_descriptions_are_named(tiny_alm, descriptions, message):
+    with pytest.raises(AlmPromptError, match=message) as error:
+        tiny_alm.set_classes(["dog", "rain"], descriptions=descriptions)
+    one_line(error)

@@ -63,7 +63,8 @@ class CoOpPrompt(PromptMethod):
         """Text features of the prompts around a context.
 
         Args:
-            context: `[M, e]`, `[C, M, e]`, or either per clip: `[B, 1 or C, M, e]`.
+            context: `[M, e]`, `[C, M, e]`, or either per clip: `[B, 1 or C, M, e]`. A class with several descriptions
+                reads each of them around its context.
             bank: the classes.
             alm: the model that encodes text.
 
@@ -71,7 +72,11 @@ class CoOpPrompt(PromptMethod):
             `[C, d]`, or `[B, C, d]`, not normalised.
         """
         layout = bank.layout(context.shape[-2], self.config.class_position, context.device)
+        several = len(layout.ids) > len(bank)
+        if several and context.dim() > 2 and context.shape[-3] > 1:
+            context = context.repeat_interleave(torch.tensor(bank.texts_per_class, device=context.device), dim=-3)
         prompts = layout.splice(context, alm.text_tower.token_embedding)
         clips = prompts.shape[:-3]
         mask = layout.mask.expand(*clips, *layout.mask.shape).flatten(0, -2)
-        return alm.encode_prompts(prompts.flatten(0, -3), mask).unflatten(0, (*clips, len(bank)))
+        features = alm.encode_prompts(prompts.flatten(0, -3), mask).unflatten(0, (*clips, len(layout.ids)))
+        return bank.class_means(features) if several else features

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import AlmPromptError
-from ...prompts import available_sets, checked_neighbors, neighbors, same_text
+from ...prompts import checked_neighbors, shipped_neighbors
 from ...registry import peft_type_of
 from ..config import WrapperPromptConfig
 from .layer import SeptPrompt
@@ -58,7 +58,7 @@ class SeptPromptConfig(WrapperPromptConfig):
         super().bind(model)
         if len(self.class_names) < 2:
             raise AlmPromptError(f"SEPT needs two classes or more, but there is only {self.class_names[0]!r}")
-        given = self.neighbors if self.neighbors is not None else _shipped(self.class_names)
+        given = self.neighbors if self.neighbors is not None else shipped_neighbors(self.class_names)
         self.neighbors = checked_neighbors(given, self.class_names)
         sizes = {name: len(terms) for name, terms in self.neighbors.items()}
         odd = next((name for name, size in sizes.items() if size != sizes[self.class_names[0]]), None)
@@ -67,15 +67,3 @@ class SeptPromptConfig(WrapperPromptConfig):
             raise AlmPromptError(
                 f"class {odd!r} has {sizes[odd]} neighbours and {first!r} has {sizes[first]}; give all classes as many"
             )
-
-
-def _shipped(class_names: list[str]) -> dict[str, list[str]]:
-    """Shipped neighbours of the classes, under the names of the model; from the first set that has all of them."""
-    wanted = {same_text(name): name for name in class_names}
-    for set_name in available_sets():
-        known = {same_text(name): terms for name, terms in neighbors(set_name).items()}
-        if wanted.keys() <= known.keys():
-            return {name: known[key] for key, name in wanted.items()}
-    raise AlmPromptError(
-        f"no neighbours are shipped for the classes {', '.join(class_names[:5])}; give SeptPromptConfig(neighbors=...)"
-    )
