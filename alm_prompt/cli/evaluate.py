@@ -44,16 +44,19 @@ def run(argv: list[str]) -> None:
 def _benchmark(
     benchmark: BenchmarkOptions, model: ModelOptions, data: DataOptions, training: TrainingOptions, output: RunOptions
 ) -> None:
+    from ..data import base_novel_classes
     from ..evaluation import run_benchmark
-    from .loading import TINY, open_cache, open_clips, open_model, parse_methods
+    from .loading import TINY, open_cache, open_clips, open_model, open_neighbors, parse_methods, set_classes
     from .run_folder import open_output_dir
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the benchmark's rows and table")
-    methods = parse_methods(benchmark.methods, benchmark.method_options)
     clips = open_clips(data)
+    base, novel = base_novel_classes(data.classes or clips.class_names)
+    neighbors = open_neighbors(benchmark.neighbors, base, held_out=novel)
+    methods = parse_methods(benchmark.methods, benchmark.method_options, neighbors)
     alm, processor = open_model(model.model or TINY)
-    alm.set_classes(data.classes or clips.class_names, template=model.template)
+    set_classes(alm, data.classes or clips.class_names, model)
     clips = clips.select(labels=alm.class_names)
     folder = Path(output.output_dir)
     if output.overwrite:
@@ -89,7 +92,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
 
     start = time.perf_counter()
     clips = open_clips(data)
-    classifier, processor = open_classifier(adapter, model.model, data.classes or clips.class_names, model.template)
+    classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
     predictions = predict_features(classifier, open_cache(model).features(classifier, processor, clips))
     references = clips.label_ids(classifier.class_names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..training import AudioFeatureCache
 
 TINY = "tiny"
+SHIPPED = "shipped"
 TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
 
 
@@ -80,15 +81,15 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
 
 
 def open_classifier(
-    adapter: str | None, model: str | None, classes: Sequence[str] | None, template: str | None
+    adapter: str | None, options: ModelOptions, classes: Sequence[str] | None
 ) -> tuple[Any, AlmProcessor]:
     """A model with its classes set, with an adapter or zero-shot, ready to classify.
 
     Args:
         adapter: folder or Hub id of an adapter; `None` for zero-shot.
-        model: the model; by default the adapter's own, or the bundled one.
+        options: the model, by default the adapter's own or the bundled one; template and descriptions, by default
+            the adapter's or the model's own.
         classes: class names; by default those the adapter was trained on.
-        template: zero-shot template; by default the adapter's or the model's own.
 
     Raises:
         AlmPromptError: something cannot be opened, or neither classes nor adapter is given.
@@ -97,8 +98,8 @@ def open_classifier(
     classes = classes or settings.get("class_names")
     if classes is None:
         raise AlmPromptError("no classes are given; add --classes dog rain siren, or an --adapter that has its own")
-    alm, processor = open_model(model or settings.get("base_model_name_or_path") or TINY)
-    alm.set_classes(classes, template=template or settings.get("template"))
+    alm, processor = open_model(options.model or settings.get("base_model_name_or_path") or TINY)
+    set_classes(alm, classes, replace(options, template=options.template or settings.get("template")))
     return (alm if adapter is None else open_adapter(alm, adapter)).eval(), processor
 
 
@@ -128,6 +129,22 @@ def read_adapter_config(reference: str) -> dict[str, Any]:
     return settings
 
 
+def set_classes(model: AlmForAudioClassification, class_names: Sequence[str], options: ModelOptions) -> None:
+    """Set the classes of a model with the template and the descriptions that the flags name.
+
+    Raises:
+        AlmPromptError: descriptions that cannot be read, or lack a class.
+    """
+    from ..prompts import read_descriptions, shipped_descriptions
+
+    descriptions = None
+    if options.descriptions == SHIPPED:
+        descriptions = shipped_descriptions(class_names)
+    elif options.descriptions is not None:
+        descriptions = read_descriptions(options.descriptions)
+    model.set_classes(class_names, template=options.template, descriptions=descriptions)
+
+
 def open_clips(options: DataOptions) -> AudioClips:
     """All clips that the flags name; no audio is read yet."""
     from ..data import load_clips
@@ -147,19 +164,61 @@ def open_cache(options: ModelOptions) -> AudioFeatureCache:
     return AudioFeatureCache(options.cache_dir, enabled=not options.no_cache)
 
 
-def parse_methods(expressions: Sequence[str], options: Sequence[str] | None) -> dict[str, PeftConfig | None]:
+def open_neighbors(
+    path: str | None, class_names: Sequence[str], held_out: Sequence[str] = ()
+) -> dict[str, list[str]] | None:
+    """Acoustic neighbours of a file, held to the classes; `None` where no file is named.
+
+    Args:
+        path: JSON file, such as `alm-prompt neighbors` writes.
+        class_names: classes that are trained.
+        held_out: classes that training must not know.
+
+    Raises:
+        AlmPromptError: the file cannot be read, or its neighbours cannot be used for these classes.
+    """
+    from ..prompts import checked_neighbors, read_neighbors
+
+    return None if path is None else checked_neighbors(read_neighbors(path), class_names, held_out)
+
+
+def parse_methods(
+    expressions: Sequence[str], options: Sequence[str] | None, neighbors: dict[str, list[str]] | None = None
+) -> dict[str, PeftConfig | None]:
     """Config of every stack of methods.
 
     Args:
         expressions: such as `"coop+zebra"`.
         options: such as `"coop.n_ctx=16"`; each goes to the stacks that its method occurs in.
+        neighbors: terms per class, for every method that has an option of this name.
 
     Raises:
-        AlmPromptError: an unknown method or option, or an option that is no `method.option=value`.
+        AlmPromptError: an unknown method or option, an option that is no `method.option=value`, or neighbours that no
+            method takes.
     """
     from ..methods import parse_method
 
-    settings: dict[str, Any] = {}
+    parts = {expression: [name.strip() for name in expression.lower().split("+")] for expression in expressions}
+    used = {name for names in parts.values() for name in names}
+    settings = _method_settings(options)
+    shared = {} if neighbors is None else {key: neighbors for key in _takers_of_neighbors(used)}
+    for key in shared.keys() & settings.keys():
+        raise AlmPromptError(f"neighbours are given twice; give --neighbors or the method option {key!r}")
+    configs = {}
+    for expression, names in parts.items():
+        own = {key: value for key, value in (settings | shared).items() if key.partition(".")[0] in names}
+        configs[expression] = parse_method(expression, own)
+    for key in settings:
+        if key.partition(".")[0] not in used:
+            raise AlmPromptError(f"method option {key!r} belongs to none of {', '.join(expressions)}; remove it")
+    if neighbors is not None and not shared:
+        raise AlmPromptError(f"none of {', '.join(expressions)} takes neighbours; leave out --neighbors")
+    return configs
+
+
+def _method_settings(options: Sequence[str] | None) -> dict[str, Any]:
+    """Values by `method.option`."""
+    settings = {}
     for option in options or ():
         key, equals, value = option.partition("=")
         if not equals or "." not in key:
@@ -167,16 +226,16 @@ def parse_methods(expressions: Sequence[str], options: Sequence[str] | None) -> 
                 f"method option {option!r} is not of the form method.option=value, as in coop.n_ctx=16"
             )
         settings[key.strip()] = yaml.safe_load(value)
-    configs = {}
-    for expression in expressions:
-        names = expression.lower().split("+")
-        own = {key: value for key, value in settings.items() if key.partition(".")[0] in names}
-        configs[expression] = parse_method(expression, own)
-    used = {name for expression in expressions for name in expression.lower().split("+")}
-    for key in settings:
-        if key.partition(".")[0] not in used:
-            raise AlmPromptError(f"method option {key!r} belongs to none of {', '.join(expressions)}; remove it")
-    return configs
+    return settings
+
+
+def _takers_of_neighbors(used: set[str]) -> list[str]:
+    """Keys `method.neighbors` of the methods in use that have this option."""
+    from ..registry import METHODS
+
+    return [
+        f"{name}.neighbors" for name in METHODS if name in used and "neighbors" in METHODS[name].__dataclass_fields__
+    ]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "learn prompts for your classes from a few clips of each and save the adapter",
     "evaluate": "measure accuracy of an adapter or of zero-shot; --base-to-novel runs the benchmark",
     "predict": "classify audio files",
+    "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
     "env": "print the versions and settings that a bug report needs",
 }
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
-        print("interrupted; runs of train and evaluate go on with --resume", file=sys.stderr)
+        print("interrupted; runs of train and evaluate go on with --resume, neighbors when repeated", file=sys.stderr)
         return INTERRUPTED
 
 

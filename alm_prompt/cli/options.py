@@ -19,6 +19,12 @@ class ModelOptions:
     template: str | None = field(
         default=None, metadata={"help": "sentence around a class name, with {} in its place; the model's own if unset"}
     )
+    descriptions: str | None = field(
+        default=None,
+        metadata={
+            "help": "sentences that stand for the classes in place of name and template: a JSON file, or `shipped`"
+        },
+    )
     cache_dir: str | None = field(
         default=None, metadata={"help": "folder of cached audio features; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"}
     )
@@ -46,6 +52,9 @@ class MethodOptions:
     )
     method_options: list[str] | None = field(
         default=None, metadata={"help": "options of the methods, such as coop.n_ctx=16 zebra.alpha=0.5"}
+    )
+    neighbors: str | None = field(
+        default=None, metadata={"help": "JSON file of acoustic neighbours for the methods that take them"}
     )
     seed: int = field(default=0, metadata={"help": "seed of the shots, the initial values and the order of clips"})
 
@@ -127,8 +136,36 @@ class BenchmarkOptions:
     method_options: list[str] | None = field(
         default=None, metadata={"help": "options of the methods, such as coop.n_ctx=16 zebra.alpha=0.5"}
     )
+    neighbors: str | None = field(
+        default=None, metadata={"help": "JSON file of acoustic neighbours for the methods that take them"}
+    )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
     folds: list[str] | None = field(default=None, metadata={"help": "folds to hold out in turn; all if unset"})
+
+
+@dataclass
+class NeighborOptions:
+    """Which acoustic neighbours are made, and by what."""
+
+    classes: list[str] = field(metadata={"help": "class names, two or more"})
+    output: str = field(metadata={"help": "JSON file to write"})
+    llm: str | None = field(
+        default=None, metadata={"help": "chat model of transformers that is asked: a folder, or a Hub id"}
+    )
+    from_file: str | None = field(
+        default=None, metadata={"help": "JSON file of neighbours made elsewhere, to check, filter and measure"}
+    )
+    held_out: list[str] | None = field(
+        default=None, metadata={"help": "classes that training must not know: neighbours that name one are dropped"}
+    )
+    per_class: int = field(default=10, metadata={"help": "neighbours of each class"})
+    retries: int = field(default=5, metadata={"help": "how often the chat model is asked again for a class"})
+    seed: int = field(default=0, metadata={"help": "seed of the chat model's answers"})
+    overwrite: bool = field(default=False, metadata={"help": "replace the file in --output"})
+
+    def __post_init__(self) -> None:
+        if (self.llm is None) == (self.from_file is None):
+            raise AlmPromptError("give either --llm (a chat model to ask) or --from-file (neighbours made elsewhere)")
 
 
 @dataclass

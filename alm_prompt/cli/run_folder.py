@@ -41,6 +41,20 @@ def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool 
             f"output folder {folder} holds a run; add --resume to continue it, --overwrite to replace it, "
             "or choose another --output-dir"
         )
+    check_writable(folder, "--output-dir")
+    return folder
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """Refuse a folder, existing or not, where no file can be written.
+
+    Args:
+        folder: the folder.
+        flag: the flag that named it.
+
+    Raises:
+        AlmPromptError: it cannot be written.
+    """
     parent = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
         # Permission bits say nothing to root or on a read-only mount, a real file does.
@@ -48,9 +62,8 @@ def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool 
             pass
     except OSError as error:
         raise AlmPromptError(
-            f"output folder {folder} cannot be written ({error.strerror}); choose another --output-dir"
+            f"output folder {folder} cannot be written ({error.strerror}); choose another {flag}"
         ) from error
-    return folder
 
 
 def open_output_dir(folder: Path, *, overwrite: bool = False) -> None:

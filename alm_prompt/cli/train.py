@@ -30,21 +30,23 @@ def run(argv: list[str]) -> None:
     from transformers import set_seed
 
     from ..data import FeatureDataset, sample_shots
-    from .loading import TINY, open_cache, open_clips, open_model, parse_methods
+    from .loading import TINY, open_cache, open_clips, open_model, open_neighbors, parse_methods, set_classes
     from .run_folder import ADAPTER_NAME, check_output_dir, check_settings, open_output_dir, write_settings
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the adapter")
     folder = check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
-    config = parse_methods([method.method], method.method_options)[method.method]
-    if config is None:
-        raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
     start = time.perf_counter()
     clips = open_clips(data)
+    neighbors = open_neighbors(method.neighbors, data.classes or clips.class_names)
+    config = parse_methods([method.method], method.method_options, neighbors)[method.method]
+    if config is None:
+        raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
     alm, processor = open_model(model.model or TINY)
-    alm.set_classes(data.classes or clips.class_names, template=model.template)
+    set_classes(alm, data.classes or clips.class_names, model)
     clips = sample_shots(clips.select(labels=alm.class_names), training.shots, method.seed, training.allow_fewer)
-    settings = _settings(clips, method, model, training)
+    # What the file holds, not where it lies: a run must not go on with other neighbours.
+    settings = _settings(clips, method, model, training) | {"neighbors": neighbors, "descriptions": alm.class_bank.descriptions}
     if output.resume:
         check_settings(folder, settings)
     print(
