@@ -30,7 +30,7 @@ def run(argv: list[str]) -> None:
         raise AlmPromptError("no audio file is given; usage: alm-prompt predict --adapter FOLDER some.wav")
     from .loading import open_classifier
 
-    classifier, processor = open_classifier(adapter.adapter, model.model, options.classes, model.template)
+    classifier, processor = open_classifier(adapter.adapter, model, options.classes)
     results: list[dict[str, Any]] = []
     failures: list[str] = []
     for path in rest.audio:

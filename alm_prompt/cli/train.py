@@ -45,8 +45,9 @@ def run(argv: list[str]) -> None:
     alm, processor = open_model(model.model or TINY)
     set_classes(alm, data.classes or clips.class_names, model)
     clips = sample_shots(clips.select(labels=alm.class_names), training.shots, method.seed, training.allow_fewer)
-    # What the file holds, not where it lies: a run must not go on with other neighbours.
-    settings = _settings(clips, method, model, training) | {"neighbors": neighbors, "descriptions": alm.class_bank.descriptions}
+    # What the files hold, not where they lie: a run must not go on with other text.
+    texts = {"neighbors": neighbors, "descriptions": alm.class_bank.descriptions}
+    settings = _settings(clips, method, model, training) | texts
     if output.resume:
         check_settings(folder, settings)
     print(

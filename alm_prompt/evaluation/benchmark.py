@@ -39,7 +39,8 @@ class BenchmarkResult:
         rows: one per (method, seed, fold). Accuracies are fractions: `base`, `novel`, `h` (separate form), `base_g`,
             `novel_g`, `h_g` (generalised form), `novel_to_base` (share of novel clips given to a base class); with
             `trainable_parameters`, `seconds`, `split_hash`, `shots`, `base_classes`, `novel_classes`,
-            `encoder_mode`, `template`, `logit_scale` and the method's `config`.
+            `encoder_mode`, `template`, `described` (whether descriptions stand for the classes), `logit_scale` and
+            the method's `config`.
     """
 
     rows: list[dict[str, Any]]
@@ -84,7 +85,8 @@ def run_benchmark(
     alphabetically first ceil(n/2); separate form as in SEPT (arXiv 2601.20867), generalised form over all classes.
 
     Args:
-        model: the zero-shot model; it comes back without an adapter.
+        model: the zero-shot model; it comes back without an adapter. The template and descriptions of its classes
+            hold for all runs.
         processor: its processor.
         clips: all clips of the data set, with their folds if it has any.
         methods: PEFT config per label; `None` is zero-shot.
@@ -110,9 +112,11 @@ def run_benchmark(
     store = RowStore(output_dir)
     held_out = _checked_folds(clips, folds)
     splits = [base_to_novel_split(clips, fold, shots, seed, allow_fewer) for seed in seeds for fold in held_out]
-    template = model.config.template if model.class_bank is None else model.class_bank.template
-    identity = [model.name_or_path, encoder_fingerprint(model.alm), dict(training_args or {})]
-    runs = [_describe(label, methods[label], split, template, identity) for label in methods for split in splits]
+    bank = model.class_bank
+    template = model.config.template if bank is None else bank.template
+    class_text = {"template": template, "descriptions": bank.descriptions or None if bank else None}
+    identity = [model.name_or_path, encoder_fingerprint(model.alm), dict(training_args or {}), class_text]
+    runs = [_describe(label, methods[label], split, class_text, identity) for label in methods for split in splits]
     rows = [store.find(run) for run in runs]
     encoded = None if all(rows) else _encode(cache, model, processor, clips, progress)
     bar = tqdm(range(len(runs)), desc="Benchmark", unit="run", disable=not progress)
@@ -124,7 +128,7 @@ def run_benchmark(
         say("start")
         # Putting an adapter on a model fills in its config; each run starts from the one that was given.
         config = copy.deepcopy(methods[run["method"]])
-        rows[number] = run | train_and_measure(model, encoded, split, config, template, training_args or {}, say)
+        rows[number] = run | train_and_measure(model, encoded, split, config, class_text, training_args or {}, say)
         store.add(rows[number])
     result = BenchmarkResult(rows)
     if output_dir is not None:
@@ -133,7 +137,7 @@ def run_benchmark(
 
 
 def _describe(
-    label: str, config: PeftConfig | None, split: Split, template: str, identity: list[Any]
+    label: str, config: PeftConfig | None, split: Split, class_text: Mapping[str, Any], identity: list[Any]
 ) -> dict[str, Any]:
     """What is known of a row before it is measured; `settings` tells whether an earlier row may stand for it."""
     run = {
@@ -142,7 +146,8 @@ def _describe(
         "fold": split.fold,
         "shots": split.shots,
         "encoder_mode": ENCODER_MODE,
-        "template": template,
+        "template": class_text["template"],
+        "described": class_text["descriptions"] is not None,
         "config": _as_json(config),
         "split_hash": split.hash,
     }

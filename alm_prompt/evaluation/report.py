@@ -158,11 +158,15 @@ def markdown_report(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             "share of novel clips given to a base class. learned: trainable numbers. s/run: seconds of a run.",
             "",
             f"Shots {first['shots']}; seeds {_listed(rows, 'seed')}; folds {_listed(rows, 'fold')}; "
-            f"encoders {first['encoder_mode']}; template {first['template']!r}; "
+            f"encoders {first['encoder_mode']}; {_class_text(first)}; "
             f"logit scale {first['logit_scale']:.2f}; split hashes {_listed(rows, 'split_hash', 12)}.",
             "",
         ]
     )
+
+
+def _class_text(row: Mapping[str, Any]) -> str:
+    return "classes by their descriptions" if row.get("described") else f"template {row['template']!r}"
 
 
 def _listed(rows: Sequence[Mapping[str, Any]], key: str, length: int | None = None) -> str:

@@ -52,7 +52,7 @@ def train_and_measure(
     encoded: EncodedClips,
     split: Split,
     config: PeftConfig | None,
-    template: str,
+    class_text: Mapping[str, Any],
     training_args: Mapping[str, Any],
     on_epoch: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def train_and_measure(
         encoded: audio features of all clips.
         split: the split.
         config: the method, filled in by the way; `None` is zero-shot.
-        template: zero-shot template.
+        class_text: template and descriptions of the classes, as `set_classes` takes them.
         training_args: fields of [`AlmTrainingArguments`] that differ from the published recipe.
         on_epoch: called with a word about the progress after every epoch.
 
@@ -72,12 +72,12 @@ def train_and_measure(
     """
     start = time.perf_counter()
     logit_scale = getattr(config, "logit_scale", None) or model.alm.logit_scale.exp().item()
-    with _adapted(model, config, split, template) as (adapted, parameters):
+    with _adapted(model, config, split, class_text) as (adapted, parameters):
         if parameters:
             labels = split.train.label_ids(split.base_classes)
             dataset = FeatureDataset(encoded.of(split.train), labels)
             _train(adapted, dataset, {**QUIET, **training_args, "seed": split.seed}, on_epoch)
-        scores = _measure(adapted, encoded, split, template)
+        scores = _measure(adapted, encoded, split, class_text)
     return {
         **scores,
         "trainable_parameters": parameters,
@@ -108,10 +108,10 @@ def predict_features(model: Any, features: torch.Tensor) -> list[int]:
 
 @contextmanager
 def _adapted(
-    model: AlmForAudioClassification, config: PeftConfig | None, split: Split, template: str
+    model: AlmForAudioClassification, config: PeftConfig | None, split: Split, class_text: Mapping[str, Any]
 ) -> Iterator[tuple[Any, int]]:
     """The model with the base classes and, for a while, an adapter; with its number of trainable parameters."""
-    model.set_classes(split.base_classes, template=template)
+    model.set_classes(split.base_classes, **class_text)
     if config is None:
         yield model, 0
         return
@@ -149,14 +149,14 @@ class _EpochCallback(TrainerCallback):
         self.on_epoch(f"epoch {state.epoch:.0f}/{state.num_train_epochs}")
 
 
-def _measure(model: Any, encoded: EncodedClips, split: Split, template: str) -> dict[str, float]:
+def _measure(model: Any, encoded: EncodedClips, split: Split, class_text: Mapping[str, Any]) -> dict[str, float]:
     """Accuracy in both forms: each half among its own classes, then every clip among all classes."""
     base, novel = list(split.base_classes), list(split.novel_classes)
     base_clips, novel_clips = split.test.select(labels=base), split.test.select(labels=novel)
     model.eval()
 
     def predict(clips: AudioClips, classes: Sequence[str]) -> list[int]:
-        model.set_classes(classes, template=template)
+        model.set_classes(classes, **class_text)
         return predict_features(model, encoded.of(clips))
 
     def correct(clips: AudioClips, classes: Sequence[str]) -> float:

@@ -31,6 +31,7 @@ class ClassBank:
         descriptions: sentences per class name that stand in place of the template, and in prompts in place of the
             name; the embedding of a class is then the normalised mean over its sentences (ReCLAP, arXiv 2409.09213).
             Classes without any are described by the template.
+        text_suffix: what is written after every sentence and prompt.
 
     Raises:
         AlmPromptError: no names, a blank, doubled or too long name, a template without one `{}`, or a description
@@ -44,6 +45,7 @@ class ClassBank:
         max_length: int,
         template: str,
         descriptions: Mapping[str, Sequence[str]] | None = None,
+        text_suffix: str = "",
     ) -> None:
         self.class_names = _checked_names(class_names)
         if template.count(PLACEHOLDER) != 1:
@@ -53,7 +55,8 @@ class ClassBank:
         self.descriptions = {name: list(given[name]) for name in self.class_names if name in given}
         self.max_length = max_length
         self.tokenizer = tokenizer
-        self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer)
+        self.text_suffix = text_suffix
+        self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer, text_suffix)
         self.sentence_ids = [
             [self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names
         ]
@@ -155,22 +158,27 @@ class ClassBank:
         key = ("descriptions", *given.items())
         if key not in self._siblings:
             merged = given | self.descriptions
-            self._siblings[key] = ClassBank(self.class_names, self.tokenizer, self.max_length, self.template, merged)
+            self._siblings[key] = self._like(self.class_names, self.template, merged)
         return self._siblings[key]
 
     def with_names(self, names: Sequence[str]) -> ClassBank:
         """Other names with the same template; made once and kept."""
         key = ("names", *names)
         if key not in self._siblings:
-            self._siblings[key] = ClassBank(names, self.tokenizer, self.max_length, self.template)
+            self._siblings[key] = self._like(names, self.template)
         return self._siblings[key]
 
     def _sibling(self, key: Hashable, text: Callable[[], tuple[str, Mapping[str, Sequence[str]] | None]]) -> ClassBank:
         if key not in self._siblings:
-            sibling = ClassBank(self.class_names, self.tokenizer, self.max_length, *text())
+            sibling = self._like(self.class_names, *text())
             sibling._siblings = self._siblings
             self._siblings[key] = sibling
         return self._siblings[key]
+
+    def _like(
+        self, names: Sequence[str], template: str, descriptions: Mapping[str, Sequence[str]] | None = None
+    ) -> ClassBank:
+        return ClassBank(names, self.tokenizer, self.max_length, template, descriptions, self.text_suffix)
 
     def zero_shot_embeds(self, alm: AlmModel) -> torch.Tensor:
         """Embeddings of the classes without anything learned.
@@ -203,7 +211,7 @@ class ClassBank:
         return [_readable(text).strip().removesuffix(".") for text in self.descriptions.get(name, [name])]
 
     def _encode_sentence(self, name: str, sentence: str) -> list[int]:
-        ids = self.tokenizer(sentence)["input_ids"]
+        ids = self.tokenizer(f"{sentence}{self.text_suffix}")["input_ids"]
         if len(ids) > self.max_length:
             raise AlmPromptError(
                 f"class {name[:40]!r}: its sentence {sentence[:60]!r} has {len(ids)} tokens, the text tower takes "
@@ -245,10 +253,10 @@ def _checked_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def _special_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and after a text, found by what it does rather than by their names."""
+def _special_token_ids(tokenizer: PreTrainedTokenizerBase, suffix: str) -> tuple[list[int], list[int]]:
+    """Ids that stand before and after a text, found by what the tokenizer does rather than by their names."""
     probe = tokenizer("sound", add_special_tokens=False)["input_ids"]
-    full = tokenizer("sound")["input_ids"]
+    full = tokenizer(f"sound{suffix}")["input_ids"]
     for start in range(len(full) - len(probe) + 1):
         if full[start : start + len(probe)] == probe:
             return full[:start], full[start + len(probe) :]
