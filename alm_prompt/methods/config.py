@@ -153,7 +153,9 @@ def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
 
 def _text_signature(model: AlmForAudioClassification) -> list[float]:
     """A few numbers that tell one text tower (with its tokenizer) from another, whatever the precision."""
-    bank = ClassBank([SIGNATURE_PROBE], model.tokenizer, model.alm.text_tower.max_length, "{}")
+    bank = ClassBank(
+        [SIGNATURE_PROBE], model.tokenizer, model.alm.text_tower.max_length, "{}", text_suffix=model.config.text_suffix
+    )
     embedding = bank.zero_shot_embeds(model.alm)[0, :SIGNATURE_LENGTH]
     return [round(value, 4) for value in embedding.tolist()]
 

@@ -114,10 +114,12 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         """
         if self.tokenizer is None:
             raise AlmPromptError("the model has no tokenizer; load it with from_pretrained or set model.tokenizer")
-        max_length = self.alm.text_tower.max_length
+        tower, config = self.alm.text_tower, self.config
         if descriptions is not None:
             descriptions = checked_descriptions(descriptions, class_names)
-        bank = ClassBank(class_names, self.tokenizer, max_length, template or self.config.template, descriptions)
+        template = template or config.template
+        bank = ClassBank(class_names, self.tokenizer, tower.max_length, template, descriptions, config.text_suffix)
+        tower.check_special_tokens(bank.prefix_ids, bank.suffix_ids)
         self.class_head.check_bank(bank)
         self.class_bank = bank
 

@@ -19,12 +19,17 @@ class AlmConfig(PreTrainedConfig):
         audio_config: config of the audio tower, or its dict with a `model_type` (`clap_audio_model`, `alm_yamnet`,
             `alm_cnn`).
         text_config: config of the text model, or its dict with a `model_type` (`bert`, `roberta`, `clap_text_model`,
-            `clip_text_model`).
+            `clip_text_model`, `gpt2`, `t5`).
         projection_dim: joint dimension `d` of both embeddings.
         audio_projection: settings of the audio projection, see [`~models.projections.build_projection`].
         text_projection: the same for the text side.
-        text_pooling: where the text feature is read: `"eos"`, `"mean"`, `"cls"` or `"pooler"`.
+        text_pooling: where the text feature is read: `"eos"`, `"mean"`, `"mean_padded"`, `"cls"` or `"pooler"`, see
+            [`~models.text_tower.TextTower`].
         normalize_pooled_text: whether the pooled text feature has unit length before it is projected.
+        text_max_length: longest text in tokens; default: what the text model takes. With `"mean_padded"` the length
+            that every text is padded to.
+        text_suffix: what is written after every text, for a tokenizer that adds no end-of-text token itself, such as
+            `" <|endoftext|>"` with GPT-2.
         logit_scale_init_value: natural logarithm of the initial logit scale.
         template: sentence around a class name for zero-shot classification, with one `{}`.
     """
@@ -43,6 +48,8 @@ class AlmConfig(PreTrainedConfig):
         text_projection: dict[str, Any] | None = None,
         text_pooling: str = "eos",
         normalize_pooled_text: bool = False,
+        text_max_length: int | None = None,
+        text_suffix: str = "",
         logit_scale_init_value: float = 2.6592,
         template: str = DEFAULT_TEMPLATE,
         **kwargs: Any,
@@ -54,6 +61,8 @@ class AlmConfig(PreTrainedConfig):
         self.text_projection = text_projection or {"kind": "linear", "bias": False}
         self.text_pooling = text_pooling
         self.normalize_pooled_text = normalize_pooled_text
+        self.text_max_length = text_max_length
+        self.text_suffix = text_suffix
         self.logit_scale_init_value = logit_scale_init_value
         self.template = template
         super().__init__(**kwargs)

@@ -87,7 +87,9 @@ class AlmModel(AlmPreTrainedModel):
         self.audio_projection = build_projection(
             config.audio_projection, self.audio_tower.hidden_size, config.projection_dim
         )
-        self.text_tower = TextTower(config.text_config, config.text_pooling, config.normalize_pooled_text)
+        self.text_tower = TextTower(
+            config.text_config, config.text_pooling, config.normalize_pooled_text, config.text_max_length
+        )
         self.text_projection = build_projection(
             config.text_projection, self.text_tower.hidden_size, config.projection_dim
         )

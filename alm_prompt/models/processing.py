@@ -191,10 +191,14 @@ class AlmProcessor(ProcessorMixin):
     Args:
         feature_extractor: Turns audio into features.
         tokenizer: Turns text into token ids.
+        text_suffix: What is written after every text; that of the model's configuration.
     """
 
-    def __init__(self, feature_extractor: AlmFeatureExtractor, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, feature_extractor: AlmFeatureExtractor, tokenizer: PreTrainedTokenizerBase, text_suffix: str = ""
+    ) -> None:
         super().__init__(feature_extractor, tokenizer)
+        self.text_suffix = text_suffix
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> AlmProcessor:
@@ -209,9 +213,11 @@ class AlmProcessor(ProcessorMixin):
         """
         # Code that a checkpoint brings along is never run, nor asked about.
         kwargs.pop("trust_remote_code", None)
+        settings, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
         return cls(
             AlmFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs),
             AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **kwargs),
+            settings.get("text_suffix", ""),
         )
 
     def to_json_file(self, json_file_path: str | PathLike) -> None:
@@ -250,6 +256,7 @@ class AlmProcessor(ProcessorMixin):
             raise AlmPromptError("nothing to process: give audio, text or both")
         batch = BatchFeature()
         if text is not None:
+            text = [f"{one}{self.text_suffix}" for one in ([text] if isinstance(text, str) else text)]
             batch.update(self.tokenizer(text, return_tensors=return_tensors, **{"padding": True, **text_kwargs}))
         if audio is not None:
             batch.update(self.feature_extractor(audio, sampling_rate, return_tensors, reference))
