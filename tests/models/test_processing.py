@@ -1,6 +1,7 @@
 """The processor: the front ends it stands for, independence of the batch, files, and what it refuses."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoFeatureExtractor, AutoProcessor, ClapFeatureExtractor, PreTrainedTokenizerFast
 
 from alm_prompt.errors import AlmPromptError
+from alm_prompt.models.convert.front_ends import LAION
 from alm_prompt.models.processing import AlmFeatureExtractor, AlmProcessor
 
 RATE = 16_000
@@ -137,3 +139,32 @@ def test_what_cannot_be_processed_is_refused(processor, tmp_path):
         processor()
     with pytest.raises(AlmPromptError, match=r"gone\.wav"):
         processor(audio=[tmp_path / "gone.wav"])
+
+
+def test_reference_crops_as_clap_does_with_the_same_seed():
+    wave = noise(13 * 48_000)
+    clap = ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50, frequency_max=14_000)
+    np.random.seed(5)
+    expected = clap(wave, sampling_rate=48_000, return_tensors="pt")["input_features"]
+    np.random.seed(5)
+    features = AlmFeatureExtractor(**LAION)(wave, sampling_rate=48_000, reference=True)["input_features"]
+    torch.testing.assert_close(features, expected.float(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("pad", ["tile", "repeatpad"])
+def test_reference_is_random_and_the_default_touches_no_generator(pad, processor):
+    clip = noise(10 * RATE)
+    processor.feature_extractor = extractor(pad)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    first, second = (processor(audio=clip, sampling_rate=RATE)["input_features"] for _ in range(2))
+    assert torch.equal(first, second)
+    assert states == (random.getstate(), np.random.get_state()[1].tolist())
+    random.seed(0)
+    np.random.seed(0)
+    first, second = (processor(audio=clip, sampling_rate=RATE, reference=True)["input_features"] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_reference_is_refused_where_nothing_was_published_for_it():
+    with pytest.raises(AlmPromptError, match="pad='patch' has no random crop"):
+        extractor("patch")(noise(RATE), sampling_rate=RATE, reference=True)
