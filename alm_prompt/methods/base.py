@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -59,6 +59,19 @@ class PromptMethod(ABC):
     def cross_entropy_weight(self) -> float:
         """Weight of the cross-entropy in the method's objective."""
         return 1.0
+
+    @property
+    def cosine_logits(self) -> bool:
+        """Whether the logits are the scaled cosines with `text_embeds`, and nothing else."""
+        return True
+
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Classes that fall back on a prediction without what was learned, because that was learned per class.
+
+        Args:
+            bank: the classes to tell apart.
+        """
+        return []
 
     @abstractmethod
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
@@ -115,9 +128,12 @@ class WrapperMethod(PromptMethod):
 
     config: WrapperPromptConfig
 
+    # What it wraps where no method is given, built with the wrapper's own config; `None`: one must be given.
+    default_prompt: ClassVar[type[PromptMethod] | None] = None
+
     def __init__(self, config: WrapperPromptConfig) -> None:
         super().__init__(config)
-        self.prompt = config.prompt.build()
+        self.prompt = self.default_prompt(config) if config.prompt is None else config.prompt.build()
 
     @property
     def loss_hooks(self) -> tuple[LossHook, ...]:
@@ -128,6 +144,15 @@ class WrapperMethod(PromptMethod):
     def cross_entropy_weight(self) -> float:
         """That of the wrapped method."""
         return self.prompt.cross_entropy_weight
+
+    @property
+    def cosine_logits(self) -> bool:
+        """As with the wrapped method."""
+        return self.prompt.cosine_logits
+
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Those of the wrapped method."""
+        return self.prompt.fallback_classes(bank)
 
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
         """Those of the wrapped method."""
@@ -155,3 +180,13 @@ def trained_rows(bank: ClassBank, trained_on: list[str]) -> tuple[list[int], lis
     position = {name: row for row, name in enumerate(trained_on)}
     in_both = [(row, position[name]) for row, name in enumerate(bank.class_names) if name in position]
     return [row for row, _ in in_both], [row for _, row in in_both]
+
+
+def untrained_classes(bank: ClassBank, trained_on: list[str]) -> list[str]:
+    """Classes of a bank that are not in the training list, in the order of the bank.
+
+    Args:
+        bank: the classes to tell apart.
+        trained_on: the training classes.
+    """
+    return [name for name in bank.class_names if name not in trained_on]

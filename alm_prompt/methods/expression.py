@@ -49,7 +49,7 @@ def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> Pro
         if option not in known:
             raise AlmPromptError(_unknown(f"option of {name}", option, known))
     wraps = issubclass(config_class, WrapperPromptConfig)
-    if wraps and inner is None:
+    if wraps and inner is None and not config_class.stands_alone():
         raise AlmPromptError(f"{name} wraps another method; write for example coop+{name}")
     if inner is not None and not wraps:
         raise AlmPromptError(f"{name} wraps no other method; write it first in the stack")

@@ -28,6 +28,10 @@ class ClassHead(nn.Module):
     def check_bank(self, bank: ClassBank) -> None:
         """Refuse classes that the head cannot tell apart; the plain head takes any."""
 
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Classes that something learned does not reach; the plain head has learned nothing."""
+        return []
+
     def forward(
         self,
         bank: ClassBank,

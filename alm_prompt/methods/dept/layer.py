@@ -12,7 +12,7 @@ from torch import nn
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, WrapperMethod, trained_rows
+from ..base import PromptInputs, WrapperMethod, trained_rows, untrained_classes
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -39,6 +39,17 @@ class DePTPrompt(WrapperMethod):
     def cross_entropy_weight(self) -> float:
         """The wrapped method's share of the objective."""
         return self.config.similarity_weight * self.prompt.cross_entropy_weight
+
+    @property
+    def cosine_logits(self) -> bool:
+        """As with the wrapped method, unless the head votes."""
+        return self.prompt.cosine_logits and not self.config.fusion
+
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Where the head votes, the classes that it has no vote on; else those of the wrapped method."""
+        if self.config.fusion:
+            return untrained_classes(bank, self.config.class_names)
+        return self.prompt.fallback_classes(bank)
 
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
         """Those of the wrapped method, then `<modality>_scale`, `<modality>_bias` and the layer `transfer_*`."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, PromptMethod, trained_rows
+from ..base import PromptInputs, PromptMethod, trained_rows, untrained_classes
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -30,6 +30,15 @@ class LinearProbe(PromptMethod):
 
     def check_bank(self, bank: ClassBank) -> None:
         """Any classes: those without a learned row are classified zero-shot."""
+
+    @property
+    def cosine_logits(self) -> bool:
+        """No: trained classes have a row of their own instead of an embedding."""
+        return False
+
+    def fallback_classes(self, bank: ClassBank) -> list[str]:
+        """Classes without a learned row."""
+        return untrained_classes(bank, self.config.class_names)
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Linear logits for trained classes, scaled cosines for the others."""

@@ -26,6 +26,11 @@ class ZebraPrompt(WrapperMethod):
         """Those of the wrapped method, and the entropy of the fused predictions."""
         return (*self.prompt.loss_hooks, ZebraLoss(self.config.entropy_weight))
 
+    @property
+    def cosine_logits(self) -> bool:
+        """No: they are a blend."""
+        return False
+
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Fuse the wrapped method's logits with those of the adapter's zero-shot template."""
         prompted = self.prompt.forward(tensors, inputs)
