@@ -33,12 +33,37 @@ class MlpProjection(nn.Module):
         return self.linear2(self.activation(self.linear1(features)))
 
 
+class ResidualProjection(nn.Module):
+    """`layer_norm(e + linear2(gelu(e)))` with `e = linear1(x)`, the projection of MS-CLAP and Pengi.
+
+    Args:
+        input_size: width of the tower.
+        output_size: joint dimension `d`.
+        dropout: dropout after `linear2`, in training only.
+        front_size: width of a linear layer without bias that comes before, if any (CLIP's own in Pengi).
+    """
+
+    def __init__(self, input_size: int, output_size: int, dropout: float, front_size: int | None) -> None:
+        super().__init__()
+        self.front = nn.Linear(input_size, front_size, bias=False) if front_size else nn.Identity()
+        self.linear1 = nn.Linear(front_size or input_size, output_size, bias=False)
+        self.linear2 = nn.Linear(output_size, output_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.layer_norm = nn.LayerNorm(output_size)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Project `[N, input_size]` to `[N, output_size]`."""
+        embeds = self.linear1(self.front(features))
+        return self.layer_norm(embeds + self.dropout(self.linear2(nn.functional.gelu(embeds))))
+
+
 def build_projection(settings: dict[str, Any], input_size: int, output_size: int) -> nn.Module:
     """Build a projection from its settings in [`AlmConfig`].
 
     Args:
-        settings: `{"kind": "linear", "bias": bool}` or
-            `{"kind": "mlp", "hidden_size": int, "activation": str, "bias": bool}`.
+        settings: `{"kind": "linear", "bias": bool}`,
+            `{"kind": "mlp", "hidden_size": int, "activation": str, "bias": bool}` or
+            `{"kind": "residual", "dropout": float, "front_size": int}`.
         input_size: width of the tower.
         output_size: joint dimension `d`.
 
@@ -51,4 +76,6 @@ def build_projection(settings: dict[str, Any], input_size: int, output_size: int
     if settings["kind"] == "mlp":
         hidden_size = settings.get("hidden_size") or output_size
         return MlpProjection(input_size, hidden_size, output_size, settings.get("activation", "relu"), bias)
-    raise AlmPromptError(f"projection kind {settings['kind']!r} is unknown; choose 'linear' or 'mlp'")
+    if settings["kind"] == "residual":
+        return ResidualProjection(input_size, output_size, settings.get("dropout", 0.5), settings.get("front_size"))
+    raise AlmPromptError(f"projection kind {settings['kind']!r} is unknown; choose 'linear', 'mlp' or 'residual'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Common to all: 64 slaney bands from 50 to 14,000 Hz over frames of 1,024 samples, 10*log10(max(power, 1e-10)).
+# 64 slaney bands from 50 to 14,000 Hz over frames of 1,024 samples, 10*log10(max(power, 1e-10)).
 _COMMON: dict[str, Any] = {
     "n_fft": 1024,
     "win_length": 1024,
@@ -27,6 +27,9 @@ LAION: dict[str, Any] = {
     "clip_seconds": 10.0,
     "pad": "repeatpad",
 }
+
+# The same with feature fusion: its spectrograms come from torchaudio, with other filters (ReCLAP).
+LAION_FUSED: dict[str, Any] = {**LAION, "mel_scale": "htk", "mel_norm": None}
 
 # microsoft/CLAP 2022 (PANN Cnn14).
 MSCLAP_2022: dict[str, Any] = {
