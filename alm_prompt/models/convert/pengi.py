@@ -1,0 +1,50 @@
+"""Pengi (Deshmukh et al. 2023), `base.pth`: HTSAT and CLIP's text model, without the decoder that writes captions."""
+
+from __future__ import annotations
+
+import math
+
+from ..configuration import AlmConfig
+from .family import Family, FrontEnd
+from .front_ends import PENGI as FRONT_END
+from .htsat import MEL_FILTERS, htsat_config, htsat_part
+from .mapping import Part, Weights, size
+from .text_models import clip_config, text_part
+
+AUDIO, TEXT = "audio_encoder.base.htsat.", "caption_encoder.base."
+CLIP_PROJECTION = "caption_encoder.clip_text_projection."
+
+
+def _config(weights: Weights) -> AlmConfig:
+    return AlmConfig(
+        audio_config=htsat_config(weights, AUDIO),
+        text_config=clip_config(weights, TEXT),
+        projection_dim=size(weights, "audio_encoder.projection.linear2.weight"),
+        audio_projection={"kind": "residual", "dropout": 0.5},
+        text_projection={
+            "kind": "residual",
+            "dropout": 0.5,
+            "front_size": size(weights, f"{CLIP_PROJECTION}weight"),
+        },
+        text_pooling="eos",
+        text_max_length=40,
+        logit_scale_init_value=PENGI.logit_scale,
+    )
+
+
+PENGI = Family(
+    mark=f"{CLIP_PROJECTION}weight",
+    tokenizer="openai/clip-vit-base-patch16",
+    parts=(
+        htsat_part(AUDIO),
+        Part("audio_encoder.projection.", "audio_projection."),
+        text_part(TEXT),
+        Part(CLIP_PROJECTION, "text_projection.front."),
+        Part("caption_encoder.projection.", "text_projection."),
+        Part("caption_decoder.", drops={".*": "generation only"}),
+    ),
+    config=_config,
+    front_end=lambda weights: FrontEnd(FRONT_END, weights.get(f"{AUDIO}{MEL_FILTERS}")),
+    # Pengi learned none; PALM and ZEBRA fix it at 100.
+    logit_scale=math.log(100),
+)
