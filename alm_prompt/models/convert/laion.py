@@ -1,0 +1,64 @@
+"""LAION CLAP (Wu et al. 2023) as its authors store it, unfused, `630k-best.pt` and the like: HTSAT and RoBERTa."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import AlmPromptError
+from ..configuration import AlmConfig
+from .family import Family, FrontEnd
+from .front_ends import LAION as FRONT_END
+from .htsat import MEL_FILTERS, htsat_config, htsat_part
+from .mapping import Part, Weights, size
+from .text_models import roberta_config, text_part
+
+AUDIO, TEXT = "audio_branch.", "text_branch."
+FUSION = "patch_embed.mel_conv2d.weight"
+
+
+def mlp_name(name: str) -> str:
+    """Name the layers of a `Sequential` of Linear, ReLU and Linear as `MlpProjection` does."""
+    return re.sub(r"^2\.", "linear2.", re.sub(r"^0\.", "linear1.", name))
+
+
+# Everything but the two towers, which ReCLAP shares.
+HEAD_PARTS = (
+    Part("audio_projection.", "audio_projection.", mlp_name),
+    Part("text_projection.", "text_projection.", mlp_name),
+    Part("audio_transform.", drops={".*": "only for the training loss"}),
+    Part("text_transform.", drops={".*": "only for the training loss"}),
+    Part("logit_scale_a", "logit_scale"),
+    Part("logit_scale_t", drops={"": "scale of finding audio for a text; classification uses logit_scale_a"}),
+)
+
+
+def mlp_settings(weights: Weights) -> dict[str, object]:
+    """Settings of both projections, from the shapes of the audio projection."""
+    size_between = size(weights, "audio_projection.0.weight")
+    return {"kind": "mlp", "hidden_size": size_between, "activation": "relu", "bias": True}
+
+
+def _config(weights: Weights) -> AlmConfig:
+    if f"{AUDIO}{FUSION}" in weights:
+        raise AlmPromptError(
+            "the checkpoint is a fused LAION CLAP, which is not supported; take an unfused one such as "
+            "630k-audioset-best.pt"
+        )
+    return AlmConfig(
+        audio_config=htsat_config(weights, AUDIO),
+        text_config=roberta_config(weights, TEXT),
+        projection_dim=size(weights, "audio_projection.2.weight"),
+        audio_projection=mlp_settings(weights),
+        text_projection=mlp_settings(weights),
+        text_pooling="pooler",
+        text_max_length=77,
+    )
+
+
+LAION = Family(
+    mark=f"{TEXT}embeddings.word_embeddings.weight",
+    tokenizer="roberta-base",
+    parts=(htsat_part(AUDIO), text_part(TEXT), *HEAD_PARTS),
+    config=_config,
+    front_end=lambda weights: FrontEnd(FRONT_END, weights.get(f"{AUDIO}{MEL_FILTERS}")),
+)
