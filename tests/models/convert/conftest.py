@@ -1,0 +1,71 @@
+"""Synthetic official checkpoints, each written and converted once."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from alm_prompt.models.convert.checkpoint import convert_checkpoint
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An official checkpoint, its tokenizer and what it was converted to."""
+
+    weights: dict[str, torch.Tensor]
+    source: Path
+    tokenizer: Path
+    folder: Path
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def layouts() -> ModuleType:
+    """The official layouts of checkpoints."""
+    return _module("layouts")
+
+
+@pytest.fixture(scope="session")
+def official() -> ModuleType:
+    """The official models in plain torch."""
+    return _module("official")
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer() -> Callable[[str], Any]:
+    """Makes the small tokenizer of a family."""
+    return _module("small_tokenizers").small_tokenizer
+
+
+@pytest.fixture(scope="session")
+def converted(
+    layouts: ModuleType, small_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Checkpoint]:
+    """Gives the checkpoint of a family with its conversion, which no test may change."""
+
+    @cache
+    def convert(family: str) -> Checkpoint:
+        root = tmp_path_factory.mktemp(family)
+        tokenizer = small_tokenizer(family)
+        tokenizer.save_pretrained(root / "tokenizer")
+        weights = layouts.LAYOUTS[family](len(tokenizer))
+        torch.save(layouts.WRAPPERS[family](weights), root / "official.pth")
+        report = convert_checkpoint(family, root / "official.pth", root / "converted", root / "tokenizer")
+        return Checkpoint(weights, root / "official.pth", root / "tokenizer", root / "converted", report)
+
+    return convert
