@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AlmPromptError
@@ -26,10 +27,14 @@ def revision_of(reference: str) -> str | None:
     Raises:
         AlmPromptError: there is no such model, or it is of a kind that `transformers` does not know.
     """
+    from huggingface_hub import hf_hub_download
     from transformers import AutoConfig
+    from transformers.utils import CONFIG_NAME
 
     with one_line(f"--llm {reference!r} (a folder or a Hub id) cannot be opened", (OSError, ValueError, KeyError)):
-        return AutoConfig.from_pretrained(reference, **NO_CODE)._commit_hash
+        AutoConfig.from_pretrained(reference, **NO_CODE)
+        # Files of the Hub's cache lie in a folder that is named by their commit.
+        return None if Path(reference).is_dir() else Path(hf_hub_download(reference, CONFIG_NAME)).parent.name
 
 
 class ChatModel:

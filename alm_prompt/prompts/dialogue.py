@@ -58,24 +58,25 @@ def next_question(answer: str, reasons: str, name: str, kept: Sequence[str], cou
     return [{"role": "assistant", "content": answer[:SHOWN_AGAIN]}, {"role": "user", "content": complaint}]
 
 
-def read_answer(answer: str, count: int, max_length: int) -> list[str]:
+def read_answer(answer: str, fewest: int, most: int, max_length: int) -> list[str]:
     """The terms of an answer, which must be `{"neighbors": [...]}` alone or in one fenced code block.
 
     Args:
         answer: what the model said.
-        count: number of terms that were asked for.
+        fewest: number of terms that were asked for.
+        most: number of terms of a class: a model that was asked for the missing ones may write all of them again.
         max_length: characters of the longest term that is any good.
 
     Returns:
-        `count` texts without spaces around them; nothing else is known of them.
+        Texts without spaces around them; nothing else is known of them.
 
     Raises:
         UnreadableAnswer: the answer has another form.
     """
     # Twice the length of the terms: quotes, escapes and line breaks. More than that is not even parsed.
-    most = ROOM_AROUND + 2 * max_length * count
-    if len(answer) > most:
-        raise UnreadableAnswer(f"it has {len(answer)} characters, more than {most}")
+    room = ROOM_AROUND + 2 * max_length * most
+    if len(answer) > room:
+        raise UnreadableAnswer(f"it has {len(answer)} characters, more than {room}")
     fenced = _FENCED.fullmatch(answer.strip())
     try:
         content = json.loads(fenced[1] if fenced else answer, object_pairs_hook=without_doubles)
@@ -86,8 +87,8 @@ def read_answer(answer: str, count: int, max_length: int) -> list[str]:
     terms = content["neighbors"]
     if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
         raise UnreadableAnswer('its "neighbors" are not a list of strings')
-    if len(terms) != count:
-        raise UnreadableAnswer(f"it holds {len(terms)} terms instead of {count}")
+    if not fewest <= len(terms) <= most:
+        raise UnreadableAnswer(f"it holds {len(terms)} terms instead of {fewest}")
     return [term.strip() for term in terms]
 
 

@@ -15,6 +15,7 @@ from .text_data import checked_neighbors, drop_overlaps, same_text
 
 MAX_TERM_LENGTH = 80
 NAMED_PROBLEMS = 5
+NAMED_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def generate_neighbors(
 
     An answer must be `{"neighbors": [...]}` with the right number of strings, alone or in one fenced code block. From
     an answer of that form the terms that can be used are kept; for the others the model is told why they cannot, and
-    asked again. Held-out classes are never named to the model before it names them.
+    asked again for the missing ones. Held-out classes are never named to the model before it names them.
 
     Args:
         class_names: classes that will be trained, two or more.
@@ -62,8 +63,8 @@ def generate_neighbors(
         Neighbours of every class, in the order of `class_names`.
 
     Raises:
-        AlmPromptError: bad arguments; or, after every class was asked for, classes that still lack terms, each with
-            its last problem.
+        AlmPromptError: bad arguments; or, after every class was asked for, classes that still lack terms, with their
+            last problems.
     """
     held_out = list(held_out)
     check_request(class_names, held_out, per_class, retries)
@@ -82,9 +83,10 @@ def generate_neighbors(
         if on_class is not None:
             on_class(name, done)
     if failures:
+        more = f" and {len(failures) - NAMED_FAILURES} more" if len(failures) > NAMED_FAILURES else ""
         raise AlmPromptError(
-            f"no {per_class} neighbours after {retries + 1} answers for {', '.join(failures)}; allow more retries or "
-            "ask another model"
+            f"no {per_class} neighbours after {retries + 1} answers for {', '.join(failures[:NAMED_FAILURES])}{more}; "
+            "allow more retries or ask another model"
         )
     return {name: done[name] for name in class_names}
 
@@ -194,19 +196,19 @@ class _Collection:
     def take(self, answer: str) -> list[str]:
         """Keep the usable terms of an answer, and say what is wrong with the others or with all of it."""
         try:
-            offered = read_answer(answer, self.missing, MAX_TERM_LENGTH)
+            offered = read_answer(answer, self.missing, self.per_class, MAX_TERM_LENGTH)
         except UnreadableAnswer as error:
             return [str(error)]
         problems = []
         for term in offered:
             key, problem = same_text(term), self._problem(term)
-            if problem is None:
+            if problem is not None:
+                problems.append(f"{term[:MAX_TERM_LENGTH]!r} {problem}")
+                if key in self._hidden:
+                    self.dropped[key] = term
+            elif self.missing:
                 self.terms.append(term)
                 self._owners[key] = self.name
-                continue
-            problems.append(f"{term[:MAX_TERM_LENGTH]!r} {problem}")
-            if key in self._hidden:
-                self.dropped[key] = term
         return problems
 
     def _problem(self, term: str) -> str | None:
