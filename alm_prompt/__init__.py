@@ -19,9 +19,12 @@ _HOMES = {
     "AudioFeatureCache": "training",
     "SeptLoss": "losses",
     "ZebraLoss": "losses",
+    "adapt": "training",
     "harmonic_mean": "evaluation",
     "parse_method": "methods",
+    "predict_adapted": "training",
     "run_benchmark": "evaluation",
+    "view_features": "training",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors, and the hooks that bring them into a model's objective."""
 
-from .classification import prediction_entropy
+from .classification import confident_views, prediction_entropy, view_entropy
 from .geometry import pairwise_distances, semantic_expansion
 from .hooks import AnchorLoss, LossHook, SeptLoss, TransferLoss, ZebraLoss
 
@@ -10,7 +10,9 @@ __all__ = [
     "SeptLoss",
     "TransferLoss",
     "ZebraLoss",
+    "confident_views",
     "pairwise_distances",
     "prediction_entropy",
     "semantic_expansion",
+    "view_entropy",
 ]
