@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
-from .options import ModelOptions, NeighborOptions
+from .options import NeighborOptions, TextOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FIGURES = ("own", "others", "diversity")
 
 def run(argv: list[str]) -> None:
     """Make the neighbours, write them with where they are from, and print their figures."""
-    options, model, _ = CommandParser("neighbors", DESCRIPTION, [NeighborOptions, ModelOptions]).parse(argv)
+    options, model, _ = CommandParser("neighbors", DESCRIPTION, [NeighborOptions, TextOptions]).parse(argv)
     from ..prompts import check_request
     from .loading import TINY, open_model
 

@@ -6,8 +6,8 @@ from ..errors import AlmPromptError
 
 
 @dataclass
-class ModelOptions:
-    """Which audio-language model, and how its frozen audio features are kept."""
+class TextOptions:
+    """Which audio-language model, and how it reads a class name."""
 
     model: str | None = field(
         default=None,
@@ -19,6 +19,12 @@ class ModelOptions:
     template: str | None = field(
         default=None, metadata={"help": "sentence around a class name, with {} in its place; the model's own if unset"}
     )
+
+
+@dataclass
+class ModelOptions(TextOptions):
+    """The same, with sentences of its own for every class, and how its frozen audio features are kept."""
+
     descriptions: str | None = field(
         default=None,
         metadata={
@@ -166,6 +172,16 @@ class NeighborOptions:
     def __post_init__(self) -> None:
         if (self.llm is None) == (self.from_file is None):
             raise AlmPromptError("give either --llm (a chat model to ask) or --from-file (neighbours made elsewhere)")
+
+
+@dataclass
+class ConvertOptions:
+    """What the checkpoint does not hold."""
+
+    tokenizer: str | None = field(
+        default=None,
+        metadata={"help": "folder or Hub id of the text model's tokenizer; the one that the family was trained with"},
+    )
 
 
 @dataclass
