@@ -48,11 +48,11 @@ def test_help_imports_nothing_heavy() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0
-    for command in ("quickstart", "train", "evaluate", "predict", "env"):
+    for command in ("quickstart", "train", "evaluate", "predict", "neighbors", "env"):
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["quickstart", "train", "evaluate", "predict", "env"])
+@pytest.mark.parametrize("command", ["quickstart", "train", "evaluate", "predict", "neighbors", "env"])
 def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     try:
         main([command, "--help"])
