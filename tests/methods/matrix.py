@@ -13,6 +13,7 @@ from alm_prompt import (
     PalmPromptConfig,
     PromptConfig,
     SeptPromptConfig,
+    TtaPromptConfig,
     ZebraPromptConfig,
 )
 
@@ -57,6 +58,15 @@ MATRIX: dict[str, Callable[[], PromptConfig]] = {
     "coop+dept+sept": lambda: sept(dept(CoOpPromptConfig(n_ctx=4))),
     "coop+dept+zebra": lambda: ZebraPromptConfig(prompt=dept(CoOpPromptConfig(n_ctx=4))),
     "palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig()),
+    "coop+tta": lambda: TtaPromptConfig(prompt=CoOpPromptConfig(ctx_init="this is a sound of")),
+    "coop+zebra+tta": lambda: TtaPromptConfig(prompt=ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4))),
+    "palm-no-text": lambda: PalmPromptConfig(text_features=False),
+    "coop+palm": lambda: PalmPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)),
+    "cocoop+palm": lambda: PalmPromptConfig(prompt=CoCoOpPromptConfig(n_ctx=4)),
+    "cocoop-feedback": lambda: CoCoOpPromptConfig(n_ctx=4, feedback="text_features"),
+    "cocoop-feedback+palm": lambda: PalmPromptConfig(prompt=CoCoOpPromptConfig(n_ctx=4, feedback="text_features")),
+    "linear-probe+zebra": lambda: ZebraPromptConfig(prompt=LinearProbeConfig()),
+    "coop+palm+zebra": lambda: ZebraPromptConfig(prompt=PalmPromptConfig(prompt=CoOpPromptConfig(n_ctx=4))),
 }
 FIXED_CLASSES = {"coop-class-specific"}
 DEPT_HEAD = 4 * 32 + (32 + 1) * 4
@@ -87,4 +97,13 @@ TRAINABLE = {
     "coop+dept+sept": 4 * 24 + DEPT_HEAD,
     "coop+dept+zebra": 4 * 24 + DEPT_HEAD,
     "palm+zebra": 4 * (32 + 1),
+    "coop+tta": 5 * 24,
+    "coop+zebra+tta": 4 * 24,
+    "palm-no-text": 4 * 32,
+    "coop+palm": 4 * 24 + 4 * (32 + 1),
+    "cocoop+palm": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 24 + 4 * (32 + 1),
+    "cocoop-feedback": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 32,
+    "cocoop-feedback+palm": 4 * 24 + (32 + 1) * 2 + (2 + 1) * 32 + 4 * (32 + 1),
+    "linear-probe+zebra": 4 * (32 + 1),
+    "coop+palm+zebra": 4 * 24 + 4 * (32 + 1),
 }
