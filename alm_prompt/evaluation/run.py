@@ -76,7 +76,7 @@ def train_and_measure(
         if parameters:
             labels = split.train.label_ids(split.base_classes)
             dataset = FeatureDataset(encoded.of(split.train), labels)
-            _train(adapted, dataset, {**QUIET, **training_args, "seed": split.seed}, on_epoch)
+            train_adapter(adapted, dataset, {**training_args, "seed": split.seed}, on_epoch)
         scores = _measure(adapted, encoded, split, class_text)
     return {
         **scores,
@@ -123,11 +123,22 @@ def _adapted(
         adapted.unload()
 
 
-def _train(
-    model: torch.nn.Module, dataset: FeatureDataset, settings: Mapping[str, Any], on_epoch: Callable[[str], None]
+def train_adapter(
+    model: torch.nn.Module,
+    dataset: FeatureDataset,
+    training_args: Mapping[str, Any],
+    on_epoch: Callable[[str], None] = lambda word: None,
 ) -> None:
+    """Train a model's adapter on encoded clips, in silence and without leaving files.
+
+    Args:
+        model: the model with its adapter.
+        dataset: audio features and labels.
+        training_args: fields of [`AlmTrainingArguments`] that differ from the published recipe.
+        on_epoch: called with a word about the progress after every epoch.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        args = AlmTrainingArguments(output_dir=folder, **settings)
+        args = AlmTrainingArguments(output_dir=folder, **{**QUIET, **training_args})
         trainer = AlmTrainer(
             model=model,
             args=args,

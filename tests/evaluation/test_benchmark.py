@@ -23,6 +23,8 @@ FAST = {"num_train_epochs": 2, "per_device_train_batch_size": 4}
 class FixedFeatures:
     """Stands in for the feature cache: noisy features around one centre per class."""
 
+    folder = None
+
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(3)
         self.centres = torch.randn(len(CLASSES), 32, generator=generator)
@@ -128,7 +130,7 @@ def test_killed_benchmark_goes_on_where_it_was(
 ) -> None:
     methods = {"zero-shot": None, "coop": CoOpPromptConfig(n_ctx=3)}
     whole = run(tiny_alm, clips, methods)
-    train, trained = one_run._train, []
+    train, trained = one_run.train_adapter, []
 
     def train_until_killed(*arguments: Any) -> None:
         trained.append(arguments)
@@ -136,7 +138,7 @@ def test_killed_benchmark_goes_on_where_it_was(
             raise KeyboardInterrupt
         train(*arguments)
 
-    monkeypatch.setattr(one_run, "_train", train_until_killed)
+    monkeypatch.setattr(one_run, "train_adapter", train_until_killed)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_alm, clips, methods, output_dir=tmp_path)
     assert len(read_rows(tmp_path / "rows.jsonl")) == 6

@@ -2,6 +2,14 @@
 
 from .grammar import vocabulary
 from .stream import pretraining_sounds, world_example
-from .task import WORLD_CLASSES, world_clips, write_world
+from .task import TINY_MODEL, WORLD_CLASSES, world_clips, write_world
 
-__all__ = ["WORLD_CLASSES", "pretraining_sounds", "vocabulary", "world_clips", "world_example", "write_world"]
+__all__ = [
+    "TINY_MODEL",
+    "WORLD_CLASSES",
+    "pretraining_sounds",
+    "vocabulary",
+    "world_clips",
+    "world_example",
+    "write_world",
+]
