@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "measure accuracy of an adapter or of zero-shot; --base-to-novel runs the benchmark",
     "predict": "classify audio files",
     "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
+    "convert": "turn an official checkpoint (Pengi, MS-CLAP, LAION CLAP, ReCLAP) into a folder that --model opens",
     "env": "print the versions and settings that a bug report needs",
 }
 

@@ -126,9 +126,7 @@ def _load(path: Path) -> Any:
                 f"checkpoint {path} holds the Python object {foreign[1]}, which loading would have to run; nothing of "
                 "it was run; give the official file, or a .safetensors file of its tensors"
             ) from error
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        if "Unsupported operand" in str(error):
-            reason = "its pickle uses instructions that loading of tensors only does not know"
         raise AlmPromptError(
-            f"checkpoint {path} cannot be read, it is incomplete or no checkpoint ({reason}); download it again"
+            f"checkpoint {path} cannot be read: it is incomplete, no checkpoint, or a pickle of more than tensors; "
+            "nothing of it was run; give the official file, downloaded again"
         ) from error
