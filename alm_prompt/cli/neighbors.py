@@ -45,6 +45,7 @@ def run(argv: list[str]) -> None:
     if len(found) < len(options.classes):
         found = _ask(options, output, header, found)
     quality = _quality(alm, found)
+    # What was asked for stays in the partial file until it becomes the output: at no time is it lost or there twice.
     written = output if options.from_file is not None else _partial(output)
     _write(written, _document(output, header, found, quality))
     os.replace(written, output)
@@ -98,7 +99,7 @@ def _begun(options: NeighborOptions, partial: Path) -> tuple[dict[str, Any], dic
 
 
 def _read_progress(partial: Path, header: Mapping[str, Any]) -> dict[str, ClassNeighbors]:
-    from ..prompts import ClassNeighbors, read_neighbors
+    from ..prompts import ClassNeighbors, checked_neighbors, read_neighbors
 
     terms = read_neighbors(partial)
     begun = json.loads(partial.read_text(encoding="utf-8"))
@@ -112,6 +113,7 @@ def _read_progress(partial: Path, header: Mapping[str, Any]) -> dict[str, ClassN
             raise AlmPromptError(
                 f"{partial} was begun with another {name}; repeat its flags, delete it, or choose another --output"
             )
+    checked_neighbors(terms, list(terms), header["settings"]["held_out"], header["settings"]["per_class"])
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,6 +252,32 @@ def test_finished_run_is_measured_again_without_asking(chat: Path, tmp_path: Pat
     finally:
         (chat / "hidden").rename(chat / "model.safetensors")
     assert (tmp_path / "out.json").read_text() == content
+
+
+def test_progress_that_was_changed_by_hand_is_held_to_the_rules(chat: Path, tmp_path: Path, refused: Refused) -> None:
+    command = ask(chat, tmp_path / "out.json", "--retries", "9")
+    assert main(command) == 0
+    content = json.loads((tmp_path / "out.json").read_text())
+    (tmp_path / "out.json").unlink()
+    content["classes"]["rain"] = ["drizzle"]
+    write_json(tmp_path / "out.json.partial", content)
+    assert "class 'rain' has 1 neighbours; every class needs 2" in refused(*command)
+
+
+def test_model_of_the_hub_is_named_with_its_commit(
+    chat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    cached = tmp_path / "hub" / "models--me--chat"
+    shutil.copytree(chat, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    output = tmp_path / "out.json"
+    assert main(ask(Path("me/chat"), output, "--retries", "9")) == 0
+    content = json.loads(output.read_text())
+    assert content["written_by"] == f"me/chat at revision {commit}, a large language model"
+    assert content["settings"]["revision"] == commit
 
 
 def test_output_that_is_there_is_replaced_only_when_told(own_file: Path, tmp_path: Path, refused: Refused) -> None:
