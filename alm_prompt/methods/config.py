@@ -10,6 +10,7 @@ from peft import PeftConfig
 
 from ..errors import AlmPromptError
 from ..models import ClassBank
+from ..models.encoder_modes import ENCODER_MODES, FROZEN, REFERENCE
 from ..registry import METHODS, method_name
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ class PromptConfig(PeftConfig):
     logit_scale: float | None = field(
         default=None, metadata={"help": "Factor on the cosines; default: the backbone's own."}
     )
+    encoder_mode: str = field(
+        default=FROZEN,
+        metadata={
+            "help": "'frozen': encoders as they are; 'reference': as in the published training loops, with dropout, "
+            "DropPath, SpecAugment and drifting batch norm."
+        },
+    )
     text_signature: list[float] | None = field(
         default=None, metadata={"help": "First entries of the text tower's embedding of a fixed sentence."}
     )
@@ -51,6 +59,8 @@ class PromptConfig(PeftConfig):
         super().__post_init__()
         if self.logit_scale is not None and not self.logit_scale > 0:
             raise AlmPromptError(f"logit_scale is {self.logit_scale}; give a number above 0 or leave it out")
+        if self.encoder_mode not in ENCODER_MODES:
+            raise AlmPromptError(f"encoder_mode is {self.encoder_mode!r}; give one of {', '.join(ENCODER_MODES)}")
 
     def build(self) -> PromptMethod:
         """The computation with these settings."""
@@ -103,6 +113,8 @@ class WrapperPromptConfig(PromptConfig):
             raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
         if self.logit_scale is None:
             self.logit_scale = self.prompt.logit_scale
+        if self.prompt.encoder_mode == REFERENCE:
+            self.encoder_mode = REFERENCE
 
     @classmethod
     def stands_alone(cls) -> bool:

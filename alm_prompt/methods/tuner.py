@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -11,16 +12,34 @@ from torch import nn
 from ..errors import AlmPromptError
 from ..losses import LossHook
 from ..models import AlmForAudioClassification, AlmModel, ClassBank, ClassHead
+from ..models.encoder_modes import FROZEN, REFERENCE, reference_encoders, running_statistics
 from ..outputs import ClassHeadOutput
 from ..registry import PARAMETER_PREFIX
 from .base import PromptInputs, PromptMethod
 from .config import PromptConfig
 
 
+class AdapterBuffers(nn.Module):
+    """One buffer per adapter. PEFT casts its own `BufferDict` to float32; batch norm wants the backbone's type."""
+
+    def __contains__(self, adapter_name: str) -> bool:
+        return adapter_name in self._buffers
+
+    def __getitem__(self, adapter_name: str) -> torch.Tensor:
+        return self._buffers[adapter_name]
+
+    def __setitem__(self, adapter_name: str, value: torch.Tensor) -> None:
+        self.register_buffer(adapter_name, value)
+
+    def __delitem__(self, adapter_name: str) -> None:
+        del self._buffers[adapter_name]
+
+
 class PromptedClassHead(nn.Module, BaseTunerLayer):
     """Stands in for the class head and keeps it as `base_layer`: without an active adapter it is zero-shot, bitwise.
 
-    Learned tensors lie flat at `learned_<name>.<adapter>`, whatever the method or stack of methods.
+    Learned tensors lie flat at `learned_<name>.<adapter>`, whatever the method or stack of methods; beside them, where
+    the encoder mode is "reference", the running statistics of the encoders' batch norms.
 
     Args:
         base_layer: the plain class head.
@@ -33,6 +52,7 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         self.base_layer = base_layer
         self.adapter_layer_names: tuple[str, ...] = ()
         self.prompt_methods: dict[str, PromptMethod] = {}
+        self.statistics_names: dict[str, str] = {}
 
     def add_adapter(self, adapter_name: str, config: PromptConfig, model: AlmForAudioClassification) -> None:
         """Add an adapter with freshly initialised tensors on the model's device.
@@ -56,7 +76,19 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
                 setattr(self, container, nn.ParameterDict())
                 self.adapter_layer_names = (*self.adapter_layer_names, container)
             getattr(self, container)[adapter_name] = nn.Parameter(value.detach().clone().to(device))
+        if config.encoder_mode == REFERENCE:
+            self._add_statistics(adapter_name, model.alm)
         self.prompt_methods[adapter_name] = method
+
+    def _add_statistics(self, adapter_name: str, alm: AlmModel) -> None:
+        """Give an adapter its own copy of the backbone's running statistics, to move in training."""
+        for name, value in running_statistics(alm).items():
+            container = f"{PARAMETER_PREFIX}{name.replace('.', '__')}"
+            if name not in self.statistics_names:
+                setattr(self, container, AdapterBuffers())
+                self.statistics_names[name] = container
+                self.other_param_names = (*self.other_param_names, container)
+            getattr(self, container)[adapter_name] = value.clone()
 
     @property
     def active_method(self) -> PromptMethod | None:
@@ -78,6 +110,19 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
     def cross_entropy_weight(self) -> float:
         """Share of the cross-entropy in the active method's objective."""
         return 1.0 if self.active_method is None else self.active_method.cross_entropy_weight
+
+    @property
+    def encoder_mode(self) -> str:
+        """Encoder mode of the active adapter."""
+        return FROZEN if self.active_method is None else self.active_method.config.encoder_mode
+
+    def encoders(self, alm: AlmModel) -> AbstractContextManager[None]:
+        """Encoders as the active adapter wants them while it is at work."""
+        if self.encoder_mode == FROZEN:
+            return nullcontext()
+        buffers = {name: getattr(self, container) for name, container in self.statistics_names.items()}
+        statistics = {name: adapters[self.active_adapters[0]] for name, adapters in buffers.items()}
+        return reference_encoders(alm, statistics, self.training)
 
     def tensors(self, adapter_name: str) -> dict[str, torch.Tensor]:
         """Learned tensors of an adapter by name, without the prefix."""
@@ -115,7 +160,10 @@ class PromptTuner(BaseTuner):
     target_module_mapping: ClassVar[dict[str, list[str]]] = {}
 
     def train(self, mode: bool = True) -> PromptTuner:
-        """Set training mode, with frozen encoders: batch norm would drift and dropout make features random."""
+        """Set training mode, but for the encoders: batch norm would drift and dropout make features random.
+
+        An adapter with `encoder_mode="reference"` puts them into training mode itself, while it is at work.
+        """
         super().train(mode)
         self.model.alm.eval()
         return self

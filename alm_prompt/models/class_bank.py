@@ -222,14 +222,16 @@ class ClassBank:
 
 @contextmanager
 def frozen_text(alm: AlmModel) -> Iterator[None]:
-    """Text tower without dropout and without gradients, and results that a later training step may use."""
-    was_training = alm.text_tower.training
-    alm.text_tower.eval()
+    """Text encoder without dropout and without gradients, and results that a later training step may use."""
+    modes = [(part, part.training) for part in (alm.text_tower, alm.text_projection)]
+    for part, _ in modes:
+        part.eval()
     try:
         with torch.inference_mode(False), torch.no_grad():
             yield
     finally:
-        alm.text_tower.train(was_training)
+        for part, was_training in modes:
+            part.train(was_training)
 
 
 def _readable(name: str) -> str:

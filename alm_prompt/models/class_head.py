@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from ..losses import LossHook
 from ..outputs import ClassHeadOutput
+from .encoder_modes import FROZEN
 
 if TYPE_CHECKING:
     from .class_bank import ClassBank
@@ -19,6 +21,7 @@ class ClassHead(nn.Module):
     """Zero-shot classification: the scaled cosine of audio and class sentences. It has no parameters."""
 
     cross_entropy_weight = 1.0
+    encoder_mode = FROZEN
 
     @property
     def loss_hooks(self) -> tuple[LossHook, ...]:
@@ -31,6 +34,10 @@ class ClassHead(nn.Module):
     def fallback_classes(self, bank: ClassBank) -> list[str]:
         """Classes that something learned does not reach; the plain head has learned nothing."""
         return []
+
+    def encoders(self, alm: AlmModel) -> AbstractContextManager[None]:
+        """Encoders as the head wants them while it is at work; the plain head takes them as they are."""
+        return nullcontext()
 
     def forward(
         self,

@@ -18,6 +18,7 @@ from ..prompts import checked_descriptions
 from .class_bank import ClassBank
 from .class_head import ClassHead
 from .configuration import AlmConfig
+from .encoder_modes import REFERENCE
 from .modeling import HUB_ARGUMENTS, AlmModel, AlmPreTrainedModel
 
 
@@ -127,7 +128,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         self, input_features: torch.Tensor, feature_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Encode audio to `[B, d]`, projected, not normalised: what `forward(audio_features=...)` takes."""
-        return self.alm.get_audio_features(input_features, feature_mask)
+        with self.class_head.encoders(self.alm):
+            return self.alm.get_audio_features(input_features, feature_mask)
 
     def forward(
         self,
@@ -147,16 +149,23 @@ class AlmForAudioClassification(AlmPreTrainedModel):
             num_items_in_batch: number of labels over all micro-batches and processes of a step, from Trainer.
 
         Raises:
-            AlmPromptError: no classes are set, or neither kind of audio input is given.
+            AlmPromptError: no classes are set, neither kind of audio input is given, or features are given in training
+                an adapter whose `encoder_mode` is "reference".
         """
         if self.class_bank is None:
             raise AlmPromptError("the model has no classes; call model.set_classes([...]) first")
-        if audio_features is None:
-            if input_features is None:
-                raise AlmPromptError("the model got no audio; give input_features or audio_features")
-            audio_features = self.get_audio_features(input_features, feature_mask)
-        output = self.class_head(self.class_bank, audio_features, self.alm)
-        losses = None if labels is None else self._objective(output, labels, num_items_in_batch)
+        if input_features is None and audio_features is None:
+            raise AlmPromptError("the model got no audio; give input_features or audio_features")
+        if audio_features is not None and self.class_head.encoder_mode == REFERENCE and self.class_head.training:
+            raise AlmPromptError(
+                "encoder_mode='reference' trains with encoders whose output changes from step to step; give "
+                "input_features (ClipDataset) in place of audio_features, or train with encoder_mode='frozen'"
+            )
+        with self.class_head.encoders(self.alm):
+            if audio_features is None:
+                audio_features = self.alm.get_audio_features(input_features, feature_mask)
+            output = self.class_head(self.class_bank, audio_features, self.alm)
+            losses = None if labels is None else self._objective(output, labels, num_items_in_batch)
         return AlmClassificationOutput(
             loss=None if losses is None else torch.stack(list(losses.values())).sum(),
             losses=losses,

@@ -23,6 +23,11 @@ class HtsatAudioTower(nn.Module):
         self.hidden_size = config.hidden_size
         self.model = ClapAudioModel(config)
 
+    @property
+    def batch_norm(self) -> nn.BatchNorm2d:
+        """Normalisation of the mel bins."""
+        return self.model.audio_encoder.batch_norm
+
     def forward(self, input_features: torch.Tensor, feature_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embed clips.
 

@@ -68,6 +68,8 @@ def htsat_config(weights: Weights, source: str) -> ClapAudioConfig:
         num_attention_heads=[size(weights, table, 1) for table in tables],
         mlp_ratio=size(weights, f"{source}layers.0.blocks.0.mlp.fc1.weight") / embed,
         hidden_dropout_prob=0.0,
+        # HTSAT's own; it is at work in training mode only.
+        drop_path_rate=0.1,
     )
 
 
