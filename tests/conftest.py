@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +34,12 @@ def shared_dir() -> Path:
     return SHARED
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the audio cache of tests out of the user's home."""
-    monkeypatch.setenv("ALM_PROMPT_CACHE", str(tmp_path_factory.getbasetemp() / "alm-cache"))
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the cache of tests out of the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALM_PROMPT_CACHE", str(tmp_path_factory.getbasetemp() / "alm-cache"))
+        yield
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -77,7 +79,7 @@ def tiny_config(dim: int = 32) -> AlmConfig:
     return AlmConfig(audio_config=audio_config, text_config=text_config, projection_dim=dim)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tiny_alm() -> Callable[..., AlmForAudioClassification]:
     """Makes a tiny model: `make_tiny_alm(seed=0, classes=CLASSES, dim=32)`. Same seed, same weights."""
 
@@ -100,7 +102,7 @@ def tiny_alm(make_tiny_alm: Callable[..., AlmForAudioClassification]) -> AlmForA
     return make_tiny_alm()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def audio_batch() -> dict[str, torch.Tensor]:
     """Eight random audio features of dimension 32, with labels."""
     generator = torch.Generator().manual_seed(1)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cache import caching_in
 from ..errors import AlmPromptError
 from .options import DataOptions, MethodOptions, ModelOptions, RunOptions, TrainingOptions
 from .parser import CommandParser
@@ -55,11 +56,13 @@ def run(argv: list[str]) -> None:
     )
     set_seed(method.seed)
     adapted = get_peft_model(alm, config)
-    features = open_cache(model).features(alm, processor, clips)
+    cache = open_cache(model)
+    features = cache.features(alm, processor, clips)
     open_output_dir(folder, overwrite=output.overwrite)
     write_settings(folder, settings)
     trainer = _trainer(adapted, FeatureDataset(features, clips.label_ids(alm.class_names)), folder, training, method)
-    outcome = trainer.train(resume_from_checkpoint=output.resume or None)
+    with caching_in(cache.folder):
+        outcome = trainer.train(resume_from_checkpoint=output.resume or None)
     trainer.save_model(str(folder / ADAPTER_NAME))
     results = {
         "train_loss": outcome.training_loss,

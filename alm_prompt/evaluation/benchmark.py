@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from ..cache import caching_in
 from ..data.splits import Split, base_to_novel_split
 from ..data.splits import folds as fold_names
 from ..errors import AlmPromptError
+from ..models.fingerprint import audio_fingerprint
 from ..training import AudioFeatureCache
-from ..training.feature_cache import encoder_fingerprint
 from .report import MethodSummary, markdown_report, summarise
 from .rows import RESULTS_NAME, TABLE_NAME, RowStore, write_text
 from .run import EncodedClips, train_and_measure
@@ -95,7 +96,7 @@ def run_benchmark(
         shots: training clips per base class.
         allow_fewer: take all clips of a class that has fewer than `shots`, instead of refusing.
         training_args: fields of [`AlmTrainingArguments`] that differ from the published recipe.
-        cache: cache of audio features; `None` takes the default one.
+        cache: cache of audio features; `None` takes the default one. Methods keep what they compute once there, too.
         output_dir: folder for `rows.jsonl`, `results.json` and `table.md`. Runs that are finished there with the
             same settings are not repeated, so that a killed benchmark goes on where it was.
         progress: show progress bars.
@@ -109,13 +110,14 @@ def run_benchmark(
     """
     if not methods or not seeds:
         raise AlmPromptError("run_benchmark needs at least one method and one seed")
+    cache = AudioFeatureCache() if cache is None else cache
     store = RowStore(output_dir)
     held_out = _checked_folds(clips, folds)
     splits = [base_to_novel_split(clips, fold, shots, seed, allow_fewer) for seed in seeds for fold in held_out]
     bank = model.class_bank
     template = model.config.template if bank is None else bank.template
     class_text = {"template": template, "descriptions": bank.descriptions or None if bank else None}
-    identity = [model.name_or_path, encoder_fingerprint(model.alm), dict(training_args or {}), class_text]
+    identity = [model.name_or_path, audio_fingerprint(model.alm), dict(training_args or {}), class_text]
     runs = [_describe(label, methods[label], split, class_text, identity) for label in methods for split in splits]
     rows = [store.find(run) for run in runs]
     encoded = None if all(rows) else _encode(cache, model, processor, clips, progress)
@@ -128,7 +130,9 @@ def run_benchmark(
         say("start")
         # Putting an adapter on a model fills in its config; each run starts from the one that was given.
         config = copy.deepcopy(methods[run["method"]])
-        rows[number] = run | train_and_measure(model, encoded, split, config, class_text, training_args or {}, say)
+        with caching_in(cache.folder):
+            measured = train_and_measure(model, encoded, split, config, class_text, training_args or {}, say)
+        rows[number] = run | measured
         store.add(rows[number])
     result = BenchmarkResult(rows)
     if output_dir is not None:
@@ -172,13 +176,12 @@ def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str 
 
 
 def _encode(
-    cache: AudioFeatureCache | None,
+    cache: AudioFeatureCache,
     model: AlmForAudioClassification,
     processor: AlmProcessor,
     clips: AudioClips,
     progress: bool,
 ) -> EncodedClips:
-    cache = AudioFeatureCache() if cache is None else cache
     features = cache.features(model, processor, clips, progress=progress)
     return EncodedClips(features, {clip.clip_id: position for position, clip in enumerate(clips)})
 

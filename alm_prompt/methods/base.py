@@ -109,6 +109,23 @@ class PromptMethod(ABC):
             "such as CoOpPromptConfig()"
         )
 
+    def mean_features(
+        self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, inputs: PromptInputs
+    ) -> torch.Tensor:
+        """Text features of any names as the clips of a batch have them on the whole.
+
+        Those are the static ones, unless the method shifts them by the audio: then with the mean shift of the clips.
+
+        Args:
+            tensors: the learned tensors by name.
+            bank: the names; the classes of `inputs` play no part.
+            inputs: audio features and model.
+
+        Returns:
+            `[C, d]`, not normalised.
+        """
+        return self.static_features(tensors, bank, inputs.alm)
+
     @abstractmethod
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Classify.
@@ -165,6 +182,12 @@ class WrapperMethod(PromptMethod):
     def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """Those of the wrapped method."""
         return self.prompt.static_features(tensors, bank, alm)
+
+    def mean_features(
+        self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, inputs: PromptInputs
+    ) -> torch.Tensor:
+        """Those of the wrapped method."""
+        return self.prompt.mean_features(tensors, bank, inputs)
 
 
 def trained_rows(bank: ClassBank, trained_on: list[str]) -> tuple[list[int], list[int]]:

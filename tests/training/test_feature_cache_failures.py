@@ -97,7 +97,7 @@ def test_half_written_shard_is_not_read(
 
     clips, processor = load_folder(sounds), new_processor()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(feature_cache.os, "replace", die)
+        patch.setattr(os, "replace", die)
         cache.features(tiny_alm, processor, clips, progress=False)
     assert not shards()
     cache.features(tiny_alm, processor, clips, progress=False)

@@ -41,10 +41,23 @@ class CoCoOpPrompt(CoOpPrompt):
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of every clip with its own prompts, or with its own shift of the common ones."""
-        audio_embeds = nn.functional.normalize(inputs.audio_features.to(tensors["meta1_weight"].dtype), dim=-1)
-        hidden = nn.functional.linear(audio_embeds, tensors["meta1_weight"], tensors["meta1_bias"]).relu()
-        shift = nn.functional.linear(hidden, tensors["meta2_weight"], tensors["meta2_bias"])
+        shift = self._shift(tensors, inputs)
         if self.config.feedback == "text_features":
             return inputs.similarity(super().forward(tensors, inputs).text_embeds + shift[:, None])
         context = tensors["context"] + shift[:, None, None]
         return inputs.similarity(self.encode_classes(context, inputs.bank, inputs.alm))
+
+    def mean_features(
+        self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, inputs: PromptInputs
+    ) -> torch.Tensor:
+        """Text features with the mean shift of the clips."""
+        shift = self._shift(tensors, inputs).mean(dim=0)
+        if self.config.feedback == "text_features":
+            return nn.functional.normalize(self.static_features(tensors, bank, inputs.alm), dim=-1) + shift
+        return self.encode_classes(tensors["context"] + shift, bank, inputs.alm)
+
+    def _shift(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """What the network makes of every clip: `[B, e]`, or `[B, d]` with feedback to text features."""
+        audio_embeds = nn.functional.normalize(inputs.audio_features.to(tensors["meta1_weight"].dtype), dim=-1)
+        hidden = nn.functional.linear(audio_embeds, tensors["meta1_weight"], tensors["meta1_bias"]).relu()
+        return nn.functional.linear(hidden, tensors["meta2_weight"], tensors["meta2_bias"])

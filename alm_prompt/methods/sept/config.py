@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...models import AlmForAudioClassification
 
 MARGIN_TEMPLATES = ("ensemble", "template")
+NEIGHBOR_CONTEXTS = ("static", "batch_mean")
 
 
 @dataclass
@@ -42,16 +43,23 @@ class SeptPromptConfig(WrapperPromptConfig):
         metadata={"help": "Margins over 'ensemble' (the 100 templates) or 'template' (the zero-shot one: SEPT-)."},
     )
     normalize: bool = field(default=True, metadata={"help": "Measure distances between unit vectors."})
+    neighbor_context: str = field(
+        default="static",
+        metadata={
+            "help": "Over a method that shifts prompts by the clip: neighbours around its 'static' context, or around "
+            "the 'batch_mean' of the clips' contexts."
+        },
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = peft_type_of("sept")
         if self.weight < 0:
             raise AlmPromptError(f"weight is {self.weight}; give a weight of at least 0")
-        if self.margin_templates not in MARGIN_TEMPLATES:
-            raise AlmPromptError(
-                f"margin_templates is {self.margin_templates!r}; choose one of {', '.join(MARGIN_TEMPLATES)}"
-            )
+        choices = {"margin_templates": MARGIN_TEMPLATES, "neighbor_context": NEIGHBOR_CONTEXTS}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise AlmPromptError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
 
     def bind(self, model: AlmForAudioClassification) -> None:
         """Bind the wrapper, and find the neighbours of the training classes."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import AlmPromptError
-from ...losses import LossHook, SeptLoss, pairwise_distances
+from ...losses import LossHook, SeptLoss
 from ...models import ClassBank
-from ...models.class_bank import frozen_text
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
 from ..base import PromptInputs, WrapperMethod
+from .margins import frozen_margins, grouped
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -29,10 +29,6 @@ class SeptPrompt(WrapperMethod):
     """
 
     config: SeptPromptConfig
-
-    def __init__(self, config: SeptPromptConfig) -> None:
-        super().__init__(config)
-        self._margins: tuple[object, torch.Tensor] | None = None
 
     @property
     def loss_hooks(self) -> tuple[LossHook, ...]:
@@ -49,45 +45,37 @@ class SeptPrompt(WrapperMethod):
                 f"SEPT puts neighbours into a shared context, which {type(self.prompt.config).__name__} with these "
                 "options does not learn; wrap for example CoOpPromptConfig()"
             )
+        # Neighbours go where the classes go: one that is too long is met here, not in the first step.
+        self.prompt.check_bank(self._names(bank))
         return tensors
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output; on the training classes also what the loss needs."""
         output = self.prompt.forward(tensors, inputs)
-        bank, alm = inputs.bank, inputs.alm
-        if bank.class_names != self.config.class_names:
+        if inputs.bank.class_names != self.config.class_names:
             return output
         sept = {
-            "neighbor_embeds": lambda: self._grouped(
-                self.prompt.static_features(tensors, bank.with_names(self._names()), alm)
-            ),
-            "margins": lambda: self._frozen_margins(bank, alm),
+            "neighbor_embeds": lambda: self._embeds(tensors, inputs),
+            "margins": lambda: self._margins(inputs.bank, inputs.alm),
         }
         return replace(output, auxiliary=output.auxiliary | sept)
 
-    def _names(self) -> list[str]:
-        """Every class followed by its neighbours."""
-        return [text for name in self.config.class_names for text in (name, *self.config.neighbors[name])]
+    def _names(self, bank: ClassBank) -> ClassBank:
+        """Every training class followed by its neighbours."""
+        neighbors = self.config.neighbors
+        return bank.with_names([text for name in self.config.class_names for text in (name, *neighbors[name])])
 
-    def _grouped(self, features: torch.Tensor) -> torch.Tensor:
-        """`[K * (1 + N), d]` features to `[K, 1 + N, d]`, float32 or wider, of unit length if so configured."""
-        features = features.to(torch.promote_types(features.dtype, torch.float32))
-        if self.config.normalize:
-            features = torch.nn.functional.normalize(features, dim=-1)
-        return features.unflatten(0, (len(self.config.class_names), -1))
+    def _embeds(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """`[K, 1 + N, d]` with the learned context."""
+        config, names = self.config, self._names(inputs.bank)
+        if config.neighbor_context == "batch_mean":
+            features = self.prompt.mean_features(tensors, names, inputs)
+        else:
+            features = self.prompt.static_features(tensors, names, inputs.alm)
+        return grouped(features, len(config.class_names), config.normalize)
 
-    def _frozen_margins(self, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
-        """`[K, K, N]` mean distances over the templates; computed once while the text tower stays as it is."""
-        state = alm.text_state()
-        if self._margins is None or self._margins[0] != state:
-            sentences = templates() if self.config.margin_templates == "ensemble" else [self.config.template]
-            names = bank.with_names(self._names())
-            with frozen_text(alm):
-                total = sum(self._distances(names.with_template(sentence), alm) for sentence in sentences)
-            self._margins = (state, total / len(sentences))
-        return self._margins[1]
-
-    def _distances(self, names: ClassBank, alm: AlmModel) -> torch.Tensor:
-        features = alm.encode_token_ids([ids for sentences in names.sentence_ids for ids in sentences])
-        embeds = self._grouped(features)
-        return pairwise_distances(embeds[:, 0], embeds[:, 1:])
+    def _margins(self, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+        """`[K, K, N]` of the frozen model."""
+        config, names = self.config, self._names(bank)
+        sentences = templates() if config.margin_templates == "ensemble" else [config.template]
+        return frozen_margins(names, len(config.class_names), sentences, config.normalize, alm)
