@@ -54,7 +54,7 @@ def _benchmark(
     clips = open_clips(data)
     base, novel = base_novel_classes(data.classes or clips.class_names)
     neighbors = open_neighbors(benchmark.neighbors, base, held_out=novel)
-    methods = parse_methods(benchmark.methods, benchmark.method_options, neighbors)
+    methods = parse_methods(benchmark.methods, benchmark.method_options, neighbors, training.encoder_mode)
     alm, processor = open_model(model.model or TINY)
     set_classes(alm, data.classes or clips.class_names, model)
     clips = clips.select(labels=alm.class_names)
@@ -78,7 +78,7 @@ def _benchmark(
     title = f"Base to novel: {model.model or TINY} on {Path(data.data).name}"
     result.save(folder, title)
     settings = {**vars(benchmark), **vars(model), **vars(data), **vars(training)}
-    _record(folder, settings, benchmark.seeds, time.perf_counter() - start)
+    _record(folder, settings, benchmark.seeds, time.perf_counter() - start, training.encoder_mode)
     print(
         f"\n{result.markdown(title)}\nwritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
     )
@@ -94,7 +94,9 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
     clips = open_clips(data)
     classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
-    predictions = predict_features(classifier, open_cache(model).features(classifier, processor, clips))
+    encoder_mode = classifier.class_head.encoder_mode
+    cache = open_cache(model, keep=encoder_mode == "frozen")
+    predictions = predict_features(classifier, cache.features(classifier, processor, clips))
     references = clips.label_ids(classifier.class_names)
     results: dict[str, Any] = {
         "accuracy": accuracy(predictions, references),
@@ -111,7 +113,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
         open_output_dir(folder, overwrite=output.overwrite)
         write_text(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         settings = {"adapter": adapter, **vars(model), **vars(data)}
-        _record(folder, settings, [], time.perf_counter() - start, results)
+        _record(folder, settings, [], time.perf_counter() - start, encoder_mode, results)
 
 
 def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:
@@ -136,8 +138,13 @@ def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:
 
 
 def _record(
-    folder: Path, settings: dict[str, Any], seeds: list[int], seconds: float, results: dict[str, Any] | None = None
+    folder: Path,
+    settings: dict[str, Any],
+    seeds: list[int],
+    seconds: float,
+    encoder_mode: str,
+    results: dict[str, Any] | None = None,
 ) -> None:
     from ..training import RunRecord
 
-    RunRecord(settings=settings, seeds=seeds, wall_seconds=seconds, results=results or {}).save(folder)
+    RunRecord(settings, seeds, seconds, encoder_mode, results=results or {}).save(folder)

@@ -157,11 +157,11 @@ def open_clips(options: DataOptions) -> AudioClips:
     return load_clips(options.data, **columns)
 
 
-def open_cache(options: ModelOptions) -> AudioFeatureCache:
-    """The cache of audio features that the flags ask for."""
+def open_cache(options: ModelOptions, keep: bool = True) -> AudioFeatureCache:
+    """The cache of audio features that the flags ask for; without `keep`, one that reads and writes nothing."""
     from ..training import AudioFeatureCache
 
-    return AudioFeatureCache(options.cache_dir, enabled=not options.no_cache)
+    return AudioFeatureCache(options.cache_dir, enabled=keep and not options.no_cache)
 
 
 def open_neighbors(
@@ -183,7 +183,10 @@ def open_neighbors(
 
 
 def parse_methods(
-    expressions: Sequence[str], options: Sequence[str] | None, neighbors: dict[str, list[str]] | None = None
+    expressions: Sequence[str],
+    options: Sequence[str] | None,
+    neighbors: dict[str, list[str]] | None = None,
+    encoder_mode: str = "frozen",
 ) -> dict[str, PeftConfig | None]:
     """Config of every stack of methods.
 
@@ -191,6 +194,7 @@ def parse_methods(
         expressions: such as `"coop+zebra"`.
         options: such as `"coop.n_ctx=16"`; each goes to the stacks that its method occurs in.
         neighbors: terms per class, for every method that has an option of this name.
+        encoder_mode: how the encoders are while any of them trains.
 
     Raises:
         AlmPromptError: an unknown method or option, an option that is no `method.option=value`, or neighbours that no
@@ -208,6 +212,8 @@ def parse_methods(
     for expression, names in parts.items():
         own = {key: value for key, value in (settings | shared).items() if key.partition(".")[0] in names}
         configs[expression] = parse_method(expression, own)
+        if configs[expression] is not None:
+            configs[expression].encoder_mode = encoder_mode
     for key in settings:
         if key.partition(".")[0] not in used:
             raise AlmPromptError(f"method option {key!r} belongs to none of {', '.join(expressions)}; remove it")

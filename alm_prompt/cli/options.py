@@ -1,6 +1,7 @@
 """Flags that several commands share. Real types, not postponed ones: `HfArgumentParser` reads them."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import AlmPromptError
 
@@ -76,6 +77,10 @@ class TrainingOptions:
     epochs: float = field(default=50.0, metadata={"help": "passes over the training clips"})
     learning_rate: float = field(default=0.05, metadata={"help": "learning rate of SGD"})
     batch_size: int = field(default=16, metadata={"help": "clips per step"})
+    encoder_mode: Literal["frozen", "reference"] = field(
+        default="frozen",
+        metadata={"help": "encoders as they are, or in training mode as in the published loops (slow)"},
+    )
 
     def __post_init__(self) -> None:
         for name in ("shots", "epochs", "learning_rate", "batch_size"):

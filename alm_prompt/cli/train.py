@@ -16,8 +16,9 @@ from .parser import CommandParser
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from ..data import AudioClips, FeatureDataset
-    from ..training import AlmTrainer
+    from ..data import AudioClips, ClipDataset, FeatureDataset
+    from ..models import AlmProcessor
+    from ..training import AlmTrainer, AudioFeatureCache
 
 DESCRIPTION = "Learn prompts for your classes from a few clips of each, and save them as an adapter."
 LOG_EVERY = 0.1  # of all steps
@@ -30,7 +31,7 @@ def run(argv: list[str]) -> None:
     from peft import get_peft_model
     from transformers import set_seed
 
-    from ..data import FeatureDataset, sample_shots
+    from ..data import sample_shots
     from .loading import TINY, open_cache, open_clips, open_model, open_neighbors, parse_methods, set_classes
     from .run_folder import ADAPTER_NAME, check_output_dir, check_settings, open_output_dir, write_settings
 
@@ -40,7 +41,7 @@ def run(argv: list[str]) -> None:
     start = time.perf_counter()
     clips = open_clips(data)
     neighbors = open_neighbors(method.neighbors, data.classes or clips.class_names)
-    config = parse_methods([method.method], method.method_options, neighbors)[method.method]
+    config = parse_methods([method.method], method.method_options, neighbors, training.encoder_mode)[method.method]
     if config is None:
         raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
     alm, processor = open_model(model.model or TINY)
@@ -57,10 +58,10 @@ def run(argv: list[str]) -> None:
     set_seed(method.seed)
     adapted = get_peft_model(alm, config)
     cache = open_cache(model)
-    features = cache.features(alm, processor, clips)
+    dataset = _dataset(adapted, processor, clips, cache)
     open_output_dir(folder, overwrite=output.overwrite)
     write_settings(folder, settings)
-    trainer = _trainer(adapted, FeatureDataset(features, clips.label_ids(alm.class_names)), folder, training, method)
+    trainer = _trainer(adapted, dataset, folder, training, method)
     with caching_in(cache.folder):
         outcome = trainer.train(resume_from_checkpoint=output.resume or None)
     trainer.save_model(str(folder / ADAPTER_NAME))
@@ -73,8 +74,23 @@ def run(argv: list[str]) -> None:
     _print_next(folder / ADAPTER_NAME, data)
 
 
+def _dataset(
+    model: PeftModel, processor: AlmProcessor, clips: AudioClips, cache: AudioFeatureCache
+) -> FeatureDataset | ClipDataset:
+    """Encoded clips, or the clips themselves where the encoders' output changes in training."""
+    from ..data import ClipDataset, FeatureDataset
+
+    if model.class_head.encoder_mode == "reference":
+        return ClipDataset(clips, processor, model.class_names)
+    return FeatureDataset(cache.features(model, processor, clips), clips.label_ids(model.class_names))
+
+
 def _trainer(
-    model: PeftModel, dataset: FeatureDataset, folder: Path, training: TrainingOptions, method: MethodOptions
+    model: PeftModel,
+    dataset: FeatureDataset | ClipDataset,
+    folder: Path,
+    training: TrainingOptions,
+    method: MethodOptions,
 ) -> AlmTrainer:
     from ..data import AlmCollator
     from ..training import AlmTrainer, AlmTrainingArguments
@@ -112,6 +128,7 @@ def _record(folder: Path, settings: dict[str, Any], results: dict[str, Any], sec
         settings={name: value for name, value in settings.items() if name != "trained_on"},
         seeds=[settings["seed"]],
         wall_seconds=seconds,
+        encoder_mode=settings["encoder_mode"],
         split_hash=settings["split_hash"],
         results=results,
     ).save(folder)

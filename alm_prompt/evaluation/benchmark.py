@@ -17,6 +17,7 @@ from ..cache import caching_in
 from ..data.splits import Split, base_to_novel_split
 from ..data.splits import folds as fold_names
 from ..errors import AlmPromptError
+from ..models.encoder_modes import FROZEN
 from ..models.fingerprint import audio_fingerprint
 from ..training import AudioFeatureCache
 from .report import MethodSummary, markdown_report, summarise
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from ..data.sources import AudioClips
     from ..models import AlmForAudioClassification, AlmProcessor
-
-ENCODER_MODE = "frozen"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,10 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Train every method on the base classes and measure it on base and novel classes.
 
-    The encoders stay frozen and are shared by all runs; their audio features are computed once. Nothing is chosen by
-    looking at test clips: the parameters after the last epoch are measured. Protocol: base classes are the
-    alphabetically first ceil(n/2); separate form as in SEPT (arXiv 2601.20867), generalised form over all classes.
+    The encoders stay frozen and are shared by all runs; their audio features are computed once, but for a config with
+    `encoder_mode="reference"`, which trains on the audio itself. Nothing is chosen by looking at test clips: the
+    parameters after the last epoch are measured. Protocol: base classes are the alphabetically first ceil(n/2);
+    separate form as in SEPT (arXiv 2601.20867), generalised form over all classes.
 
     Args:
         model: the zero-shot model; it comes back without an adapter. The template and descriptions of its classes
@@ -120,7 +120,7 @@ def run_benchmark(
     identity = [model.name_or_path, audio_fingerprint(model.alm), dict(training_args or {}), class_text]
     runs = [_describe(label, methods[label], split, class_text, identity) for label in methods for split in splits]
     rows = [store.find(run) for run in runs]
-    encoded = None if all(rows) else _encode(cache, model, processor, clips, progress)
+    encoded = None if all(rows) else EncodedClips.encode(cache, model, processor, clips, progress)
     bar = tqdm(range(len(runs)), desc="Benchmark", unit="run", disable=not progress)
     for number in bar:
         if rows[number] is not None:
@@ -131,7 +131,9 @@ def run_benchmark(
         # Putting an adapter on a model fills in its config; each run starts from the one that was given.
         config = copy.deepcopy(methods[run["method"]])
         with caching_in(cache.folder):
-            measured = train_and_measure(model, encoded, split, config, class_text, training_args or {}, say)
+            measured = train_and_measure(
+                model, processor, encoded, split, config, class_text, training_args or {}, say
+            )
         rows[number] = run | measured
         store.add(rows[number])
     result = BenchmarkResult(rows)
@@ -149,7 +151,7 @@ def _describe(
         "seed": split.seed,
         "fold": split.fold,
         "shots": split.shots,
-        "encoder_mode": ENCODER_MODE,
+        "encoder_mode": getattr(config, "encoder_mode", FROZEN),
         "template": class_text["template"],
         "described": class_text["descriptions"] is not None,
         "config": _as_json(config),
@@ -173,17 +175,6 @@ def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str 
             have = f"its folds: {', '.join(present)}" if present else "its clips carry no folds"
             raise AlmPromptError(f"no fold {fold!r} in the data; {have}")
     return list(dict.fromkeys(wanted))
-
-
-def _encode(
-    cache: AudioFeatureCache,
-    model: AlmForAudioClassification,
-    processor: AlmProcessor,
-    clips: AudioClips,
-    progress: bool,
-) -> EncodedClips:
-    features = cache.features(model, processor, clips, progress=progress)
-    return EncodedClips(features, {clip.clip_id: position for position, clip in enumerate(clips)})
 
 
 def _as_json(config: PeftConfig | None) -> Any:

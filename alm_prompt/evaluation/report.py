@@ -158,11 +158,20 @@ def markdown_report(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             "share of novel clips given to a base class. learned: trainable numbers. s/run: seconds of a run.",
             "",
             f"Shots {first['shots']}; seeds {_listed(rows, 'seed')}; folds {_listed(rows, 'fold')}; "
-            f"encoders {first['encoder_mode']}; {_class_text(first)}; "
+            f"{_encoders(rows)}; {_class_text(first)}; "
             f"logit scale {first['logit_scale']:.2f}; split hashes {_listed(rows, 'split_hash', 12)}.",
             "",
         ]
     )
+
+
+def _encoders(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The encoder mode; where methods differ in it, of which method."""
+    modes = list(dict.fromkeys(row["encoder_mode"] for row in rows))
+    if len(modes) == 1:
+        return f"encoders {modes[0]}"
+    methods = {mode: _listed([row for row in rows if row["encoder_mode"] == mode], "method") for mode in modes}
+    return "encoders " + ", ".join(f"{mode} ({names})" for mode, names in methods.items())
 
 
 def _class_text(row: Mapping[str, Any]) -> str:

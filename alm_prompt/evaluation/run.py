@@ -13,16 +13,17 @@ import torch
 from peft import get_peft_model
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
-from ..data.collate import AlmCollator, FeatureDataset
+from ..data.collate import AlmCollator, ClipDataset, FeatureDataset
 from ..data.splits import Split
-from ..training import AlmTrainer, AlmTrainingArguments
+from ..models.encoder_modes import REFERENCE
+from ..training import AlmTrainer, AlmTrainingArguments, AudioFeatureCache
 from .metrics import accuracy, harmonic_mean
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
 
     from ..data.sources import AudioClips
-    from ..models import AlmForAudioClassification
+    from ..models import AlmForAudioClassification, AlmProcessor
 
 # Clips classified in one forward pass; the class prompts are encoded once per pass.
 EVAL_BATCH = 128
@@ -42,6 +43,19 @@ class EncodedClips:
     features: torch.Tensor
     position: Mapping[str, int]
 
+    @classmethod
+    def encode(
+        cls,
+        cache: AudioFeatureCache,
+        model: AlmForAudioClassification | PeftModel,
+        processor: AlmProcessor,
+        clips: AudioClips,
+        progress: bool,
+    ) -> EncodedClips:
+        """Encode clips, or find them in a cache."""
+        features = cache.features(model, processor, clips, progress=progress)
+        return cls(features, {clip.clip_id: row for row, clip in enumerate(clips)})
+
     def of(self, clips: AudioClips) -> torch.Tensor:
         """Features `[len(clips), d]` of some of the clips."""
         return self.features[[self.position[clip.clip_id] for clip in clips]]
@@ -49,6 +63,7 @@ class EncodedClips:
 
 def train_and_measure(
     model: AlmForAudioClassification,
+    processor: AlmProcessor,
     encoded: EncodedClips,
     split: Split,
     config: PeftConfig | None,
@@ -60,7 +75,8 @@ def train_and_measure(
 
     Args:
         model: the zero-shot model; it comes back without an adapter.
-        encoded: audio features of all clips.
+        processor: its processor.
+        encoded: audio features of all clips, by the frozen encoders; a method that trains with others does not use it.
         split: the split.
         config: the method, filled in by the way; `None` is zero-shot.
         class_text: template and descriptions of the classes, as `set_classes` takes them.
@@ -73,10 +89,15 @@ def train_and_measure(
     start = time.perf_counter()
     logit_scale = getattr(config, "logit_scale", None) or model.alm.logit_scale.exp().item()
     with _adapted(model, config, split, class_text) as (adapted, parameters):
+        reference = adapted.class_head.encoder_mode == REFERENCE
         if parameters:
-            labels = split.train.label_ids(split.base_classes)
-            dataset = FeatureDataset(encoded.of(split.train), labels)
+            if reference:
+                dataset = ClipDataset(split.train, processor, split.base_classes)
+            else:
+                dataset = FeatureDataset(encoded.of(split.train), split.train.label_ids(split.base_classes))
             train_adapter(adapted, dataset, {**training_args, "seed": split.seed}, on_epoch)
+        if reference:
+            encoded = EncodedClips.encode(AudioFeatureCache(enabled=False), adapted, processor, split.test, False)
         scores = _measure(adapted, encoded, split, class_text)
     return {
         **scores,
@@ -125,7 +146,7 @@ def _adapted(
 
 def train_adapter(
     model: torch.nn.Module,
-    dataset: FeatureDataset,
+    dataset: FeatureDataset | ClipDataset,
     training_args: Mapping[str, Any],
     on_epoch: Callable[[str], None] = lambda word: None,
 ) -> None:
@@ -133,7 +154,7 @@ def train_adapter(
 
     Args:
         model: the model with its adapter.
-        dataset: audio features and labels.
+        dataset: audio features and labels, or clips where the encoder mode is "reference".
         training_args: fields of [`AlmTrainingArguments`] that differ from the published recipe.
         on_epoch: called with a word about the progress after every epoch.
     """
