@@ -22,7 +22,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("official")
     tokenizer = runpy.run_path(str(HELPERS / "small_tokenizers.py"))["small_tokenizer"]("msclap-2022")
     tokenizer.save_pretrained(folder / "tokenizer")
-    weights = runpy.run_path(str(HELPERS / "layouts.py"))["msclap_2022"](len(tokenizer))
+    weights = runpy.run_path(str(HELPERS / "layouts.py"))["official_weights"]("msclap-2022", len(tokenizer))
     torch.save({"model": weights}, folder / "CLAP_weights_2022.pth")
     return folder
 

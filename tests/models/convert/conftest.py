@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +16,8 @@ import torch
 from alm_prompt.models.convert.checkpoint import convert_checkpoint
 
 
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _module(name: str) -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name(f"{name}.py"))))
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,13 @@ class Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def layouts() -> ModuleType:
+def layouts() -> SimpleNamespace:
     """The official layouts of checkpoints."""
     return _module("layouts")
 
 
 @pytest.fixture(scope="session")
-def official() -> ModuleType:
+def official() -> SimpleNamespace:
     """The official models in plain torch."""
     return _module("official")
 
@@ -54,7 +51,7 @@ def small_tokenizer() -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def converted(
-    layouts: ModuleType, small_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+    layouts: SimpleNamespace, small_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Checkpoint]:
     """Gives the checkpoint of a family with its conversion, which no test may change."""
 
@@ -63,7 +60,7 @@ def converted(
         root = tmp_path_factory.mktemp(family)
         tokenizer = small_tokenizer(family)
         tokenizer.save_pretrained(root / "tokenizer")
-        weights = layouts.LAYOUTS[family](len(tokenizer))
+        weights = layouts.official_weights(family, len(tokenizer))
         torch.save(layouts.WRAPPERS[family](weights), root / "official.pth")
         report = convert_checkpoint(family, root / "official.pth", root / "converted", root / "tokenizer")
         return Checkpoint(weights, root / "official.pth", root / "tokenizer", root / "converted", report)

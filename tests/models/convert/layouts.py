@@ -1,28 +1,47 @@
 """Synthetic checkpoints in the official layouts, written from the published key tables.
 
-Every tensor that an official file has is there, with random values that all matter to the outputs; widths are small,
-numbers of layers, windows and mel bands are the official ones.
+Every tensor that an official file has is there, with random values that all matter to the outputs. Numbers of layers,
+windows and mel bands are the official ones, widths are those of a [`Sizes`].
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from transformers.audio_utils import mel_filter_bank
 
-HTSAT_TINY = {"embed": 16, "depths": (2, 2, 6, 2), "heads": (2, 4, 8, 16)}
-HTSAT_BASE = {"embed": 16, "depths": (2, 2, 12, 2), "heads": (2, 4, 8, 16)}
-TEXT_WIDTH, JOINT = 128, 24
+TINY_DEPTHS, BASE_DEPTHS = (2, 2, 6, 2), (2, 2, 12, 2)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of a checkpoint."""
+
+    embed: int = 16
+    heads: tuple[int, ...] = (2, 4, 8, 16)
+    channels: tuple[int, ...] = (4, 6, 8, 10, 12, 16)
+    cnn_width: int = 20
+    text_width: int = 128
+    feed_forward: int = 256
+    positions: int = 120
+    joint: int = 24
 
 
 class Draw:
-    """Random tensors by name."""
+    """Random tensors by name, or, where `empty`, tensors that have a shape only."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, sizes: Sizes | None = None, empty: bool = False) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.weights: dict[str, torch.Tensor] = {}
+        self.sizes = sizes or Sizes()
+        self.empty = empty
 
     def normal(self, name: str, *shape: int, scale: float = 1.0, mean: float = 0.0) -> None:
-        self.weights[name] = mean + scale * torch.randn(shape, generator=self.generator)
+        if self.empty:
+            self.weights[name] = torch.empty(shape, device="meta")
+        else:
+            self.weights[name] = mean + scale * torch.randn(shape, generator=self.generator)
 
     def linear(self, name: str, outputs: int, inputs: int, bias: bool = True, gain: float = 1.0) -> None:
         self.normal(f"{name}.weight", outputs, inputs, scale=gain * inputs**-0.5)
@@ -36,7 +55,8 @@ class Draw:
     def batch_norm(self, name: str, width: int, mean: float = 0.0, spread: float = 1.0) -> None:
         self.norm(name, width)
         self.normal(f"{name}.running_mean", width, scale=spread / 2, mean=mean)
-        self.weights[f"{name}.running_var"] = spread**2 * (0.5 + torch.rand(width, generator=self.generator))
+        variance = 0.5 + torch.rand(width, generator=self.generator)
+        self.weights[f"{name}.running_var"] = spread**2 * variance
         self.weights[f"{name}.num_batches_tracked"] = torch.tensor(1234)
 
 
@@ -52,9 +72,8 @@ def front_end(draw: Draw, prefix: str, mel_rate: int) -> None:
     draw.weights[f"{prefix}logmel_extractor.melW"] = mel_matrix(mel_rate)
 
 
-def htsat(
-    draw: Draw, prefix: str, mel_rate: int, embed: int, depths: tuple, heads: tuple, window: int = 8, gain: float = 1.0
-) -> None:
+def htsat(draw: Draw, prefix: str, mel_rate: int, depths: tuple[int, ...], gain: float = 1.0) -> None:
+    embed, window = draw.sizes.embed, 8
     front_end(draw, prefix, mel_rate)
     draw.batch_norm(f"{prefix}bn0", 64, mean=-30.0, spread=10.0)
     draw.normal(f"{prefix}patch_embed.proj.weight", embed, 1, 4, 4, scale=0.25)
@@ -64,7 +83,7 @@ def htsat(
     rows = (offsets[:, None] - offsets + window - 1) * (2 * window - 1)
     columns = offsets[:, None] - offsets + window - 1
     index = (rows[:, None, :, None] + columns[None, :, None, :]).reshape(window**2, window**2)
-    for stage, (depth, count) in enumerate(zip(depths, heads, strict=True)):
+    for stage, (depth, count) in enumerate(zip(depths, draw.sizes.heads, strict=True)):
         width, grid = embed * 2**stage, 64 // 2**stage
         for number in range(depth):
             block = f"{prefix}layers.{stage}.blocks.{number}."
@@ -87,7 +106,8 @@ def htsat(
     draw.linear(f"{prefix}head", 527, 527)
 
 
-def fusion(draw: Draw, prefix: str, embed: int) -> None:
+def fusion(draw: Draw, prefix: str) -> None:
+    embed = draw.sizes.embed
     draw.normal(f"{prefix}mel_conv2d.weight", embed, 1, 4, 12)
     draw.normal(f"{prefix}mel_conv2d.bias", embed)
     for branch, (first, norm, second, last) in {"local_att": (0, 1, 3, 4), "global_att": (1, 2, 4, 5)}.items():
@@ -99,7 +119,8 @@ def fusion(draw: Draw, prefix: str, embed: int) -> None:
         draw.batch_norm(f"{prefix}fusion_model.{branch}.{last}", embed)
 
 
-def cnn14(draw: Draw, prefix: str, channels: tuple = (4, 6, 8, 10, 12, 16)) -> None:
+def cnn14(draw: Draw, prefix: str) -> None:
+    channels, width = draw.sizes.channels, draw.sizes.cnn_width
     front_end(draw, prefix, 44_100)
     draw.batch_norm(f"{prefix}bn0", 64, mean=-30.0, spread=10.0)
     for number, (inputs, outputs) in enumerate(zip((1, *channels), channels, strict=False), start=1):
@@ -107,151 +128,144 @@ def cnn14(draw: Draw, prefix: str, channels: tuple = (4, 6, 8, 10, 12, 16)) -> N
             scale = (2 / (9 * before)) ** 0.5
             draw.normal(f"{prefix}conv_block{number}.conv{layer}.weight", outputs, before, 3, 3, scale=scale)
             draw.batch_norm(f"{prefix}conv_block{number}.bn{layer}", outputs)
-    draw.linear(f"{prefix}fc1", 20, channels[-1])
-    draw.linear(f"{prefix}fc_audioset", 527, 20)
+    draw.linear(f"{prefix}fc1", width, channels[-1])
+    draw.linear(f"{prefix}fc_audioset", 527, width)
 
 
 def residual(draw: Draw, prefix: str, inputs: int) -> None:
-    draw.linear(f"{prefix}linear1", JOINT, inputs, bias=False)
-    draw.linear(f"{prefix}linear2", JOINT, JOINT, bias=False)
-    draw.norm(f"{prefix}layer_norm", JOINT)
+    joint = draw.sizes.joint
+    draw.linear(f"{prefix}linear1", joint, inputs, bias=False)
+    draw.linear(f"{prefix}linear2", joint, joint, bias=False)
+    draw.norm(f"{prefix}layer_norm", joint)
 
 
 def clip_text(draw: Draw, prefix: str, vocabulary: int, layers: int = 12) -> None:
+    width, inner = draw.sizes.text_width, draw.sizes.feed_forward
     draw.weights[f"{prefix}embeddings.position_ids"] = torch.arange(77)[None]
-    draw.normal(f"{prefix}embeddings.token_embedding.weight", vocabulary, TEXT_WIDTH, scale=0.5)
-    draw.normal(f"{prefix}embeddings.position_embedding.weight", 77, TEXT_WIDTH, scale=0.5)
+    draw.normal(f"{prefix}embeddings.token_embedding.weight", vocabulary, width, scale=0.5)
+    draw.normal(f"{prefix}embeddings.position_embedding.weight", 77, width, scale=0.5)
     for number in range(layers):
         layer = f"{prefix}encoder.layers.{number}."
         for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
-            draw.linear(f"{layer}self_attn.{part}", TEXT_WIDTH, TEXT_WIDTH)
-        draw.norm(f"{layer}layer_norm1", TEXT_WIDTH)
-        draw.linear(f"{layer}mlp.fc1", 2 * TEXT_WIDTH, TEXT_WIDTH)
-        draw.linear(f"{layer}mlp.fc2", TEXT_WIDTH, 2 * TEXT_WIDTH)
-        draw.norm(f"{layer}layer_norm2", TEXT_WIDTH)
-    draw.norm(f"{prefix}final_layer_norm", TEXT_WIDTH)
+            draw.linear(f"{layer}self_attn.{part}", width, width)
+        draw.norm(f"{layer}layer_norm1", width)
+        draw.linear(f"{layer}mlp.fc1", inner, width)
+        draw.linear(f"{layer}mlp.fc2", width, inner)
+        draw.norm(f"{layer}layer_norm2", width)
+    draw.norm(f"{prefix}final_layer_norm", width)
 
 
 def gpt2(draw: Draw, prefix: str, vocabulary: int, layers: int = 12, buffers: bool = False) -> None:
-    draw.normal(f"{prefix}wte.weight", vocabulary, TEXT_WIDTH, scale=0.5)
-    draw.normal(f"{prefix}wpe.weight", 100, TEXT_WIDTH, scale=0.5)
+    width, inner = draw.sizes.text_width, draw.sizes.feed_forward
+    draw.normal(f"{prefix}wte.weight", vocabulary, width, scale=0.5)
+    draw.normal(f"{prefix}wpe.weight", draw.sizes.positions, width, scale=0.5)
     for number in range(layers):
         layer = f"{prefix}h.{number}."
-        draw.norm(f"{layer}ln_1", TEXT_WIDTH)
+        draw.norm(f"{layer}ln_1", width)
         if buffers:
-            draw.weights[f"{layer}attn.bias"] = torch.ones(1, 1, 100, 100, dtype=torch.uint8).tril()
+            draw.weights[f"{layer}attn.bias"] = torch.ones(1, 1, 9, 9, dtype=torch.uint8).tril()
             draw.weights[f"{layer}attn.masked_bias"] = torch.tensor(-10000.0)
         # GPT-2 holds its linear layers the other way round.
-        for part, inputs, outputs in (
-            ("attn.c_attn", 1, 3),
-            ("attn.c_proj", 1, 1),
-            ("mlp.c_fc", 1, 2),
-            ("mlp.c_proj", 2, 1),
-        ):
-            shape = inputs * TEXT_WIDTH, outputs * TEXT_WIDTH
+        shapes = {"attn.c_attn": (width, 3 * width), "attn.c_proj": (width, width)}
+        for part, shape in (shapes | {"mlp.c_fc": (width, inner), "mlp.c_proj": (inner, width)}).items():
             draw.normal(f"{layer}{part}.weight", *shape, scale=shape[0] ** -0.5)
             draw.normal(f"{layer}{part}.bias", shape[1], scale=0.1)
-        draw.norm(f"{layer}ln_2", TEXT_WIDTH)
-    draw.norm(f"{prefix}ln_f", TEXT_WIDTH)
+        draw.norm(f"{layer}ln_2", width)
+    draw.norm(f"{prefix}ln_f", width)
 
 
-def bert(draw: Draw, prefix: str, vocabulary: int, positions: int, types: int, layers: int = 12) -> None:
-    draw.normal(f"{prefix}embeddings.word_embeddings.weight", vocabulary, TEXT_WIDTH)
-    draw.normal(f"{prefix}embeddings.position_embeddings.weight", positions, TEXT_WIDTH)
-    draw.normal(f"{prefix}embeddings.token_type_embeddings.weight", types, TEXT_WIDTH)
-    draw.norm(f"{prefix}embeddings.LayerNorm", TEXT_WIDTH)
+def bert(draw: Draw, prefix: str, vocabulary: int, types: int, layers: int = 12) -> None:
+    width, inner = draw.sizes.text_width, draw.sizes.feed_forward
+    draw.normal(f"{prefix}embeddings.word_embeddings.weight", vocabulary, width)
+    draw.normal(f"{prefix}embeddings.position_embeddings.weight", draw.sizes.positions, width)
+    draw.normal(f"{prefix}embeddings.token_type_embeddings.weight", types, width)
+    draw.norm(f"{prefix}embeddings.LayerNorm", width)
     for number in range(layers):
         layer = f"{prefix}encoder.layer.{number}."
         for part in ("self.query", "self.key", "self.value", "output.dense"):
-            draw.linear(f"{layer}attention.{part}", TEXT_WIDTH, TEXT_WIDTH)
-        draw.norm(f"{layer}attention.output.LayerNorm", TEXT_WIDTH)
-        draw.linear(f"{layer}intermediate.dense", 2 * TEXT_WIDTH, TEXT_WIDTH)
-        draw.linear(f"{layer}output.dense", TEXT_WIDTH, 2 * TEXT_WIDTH)
-        draw.norm(f"{layer}output.LayerNorm", TEXT_WIDTH)
-    draw.linear(f"{prefix}pooler.dense", TEXT_WIDTH, TEXT_WIDTH)
+            draw.linear(f"{layer}attention.{part}", width, width)
+        draw.norm(f"{layer}attention.output.LayerNorm", width)
+        draw.linear(f"{layer}intermediate.dense", inner, width)
+        draw.linear(f"{layer}output.dense", width, inner)
+        draw.norm(f"{layer}output.LayerNorm", width)
+    draw.linear(f"{prefix}pooler.dense", width, width)
 
 
 def t5_encoder(draw: Draw, prefix: str, vocabulary: int, layers: int = 24) -> None:
-    draw.normal(f"{prefix}shared.weight", vocabulary, TEXT_WIDTH)
+    width, inner = draw.sizes.text_width, draw.sizes.feed_forward
+    draw.normal(f"{prefix}shared.weight", vocabulary, width)
     draw.weights[f"{prefix}encoder.embed_tokens.weight"] = draw.weights[f"{prefix}shared.weight"]
     for number in range(layers):
         layer = f"{prefix}encoder.block.{number}.layer."
         for part in "qkvo":
             # T5 does not divide scores by the root of the head size; its queries are small instead.
-            scale = TEXT_WIDTH**-0.5 * (0.2 if part == "q" else 1.0)
-            draw.normal(f"{layer}0.SelfAttention.{part}.weight", TEXT_WIDTH, TEXT_WIDTH, scale=scale)
+            scale = width**-0.5 * (0.2 if part == "q" else 1.0)
+            draw.normal(f"{layer}0.SelfAttention.{part}.weight", width, width, scale=scale)
         if number == 0:
-            draw.normal(f"{layer}0.SelfAttention.relative_attention_bias.weight", 32, 2)
-        draw.normal(f"{layer}0.layer_norm.weight", TEXT_WIDTH, scale=0.2, mean=1.0)
+            draw.normal(f"{layer}0.SelfAttention.relative_attention_bias.weight", 32, width // 64)
+        draw.normal(f"{layer}0.layer_norm.weight", width, scale=0.2, mean=1.0)
         for part in ("wi_0", "wi_1"):
-            draw.linear(f"{layer}1.DenseReluDense.{part}", 2 * TEXT_WIDTH, TEXT_WIDTH, bias=False)
-        draw.linear(f"{layer}1.DenseReluDense.wo", TEXT_WIDTH, 2 * TEXT_WIDTH, bias=False)
-        draw.normal(f"{layer}1.layer_norm.weight", TEXT_WIDTH, scale=0.2, mean=1.0)
-    draw.normal(f"{prefix}encoder.final_layer_norm.weight", TEXT_WIDTH, scale=0.2, mean=1.0)
+            draw.linear(f"{layer}1.DenseReluDense.{part}", inner, width, bias=False)
+        draw.linear(f"{layer}1.DenseReluDense.wo", width, inner, bias=False)
+        draw.normal(f"{layer}1.layer_norm.weight", width, scale=0.2, mean=1.0)
+    draw.normal(f"{prefix}encoder.final_layer_norm.weight", width, scale=0.2, mean=1.0)
 
 
-def pengi(vocabulary: int) -> dict[str, torch.Tensor]:
-    draw = Draw(1)
-    htsat(draw, "audio_encoder.base.htsat.", 32_000, **HTSAT_TINY)
-    residual(draw, "audio_encoder.projection.", 128)
+def pengi(draw: Draw, vocabulary: int) -> None:
+    htsat(draw, "audio_encoder.base.htsat.", 32_000, TINY_DEPTHS)
+    residual(draw, "audio_encoder.projection.", 8 * draw.sizes.embed)
+    width = draw.sizes.text_width
     clip_text(draw, "caption_encoder.base.", vocabulary)
-    draw.linear("caption_encoder.clip_text_projection", TEXT_WIDTH, TEXT_WIDTH, bias=False)
-    residual(draw, "caption_encoder.projection.", TEXT_WIDTH)
+    draw.linear("caption_encoder.clip_text_projection", width, width, bias=False)
+    residual(draw, "caption_encoder.projection.", width)
     gpt2(draw, "caption_decoder.gpt.transformer.", 60, layers=1, buffers=True)
     draw.weights["caption_decoder.gpt.lm_head.weight"] = draw.weights["caption_decoder.gpt.transformer.wte.weight"]
     for mapper in ("audio_project", "text_project"):
-        draw.normal(f"caption_decoder.{mapper}.prefix_const", 40, TEXT_WIDTH)
-        draw.linear(f"caption_decoder.{mapper}.linear", 40 * 4, JOINT)
+        draw.normal(f"caption_decoder.{mapper}.prefix_const", 40, width)
+        draw.linear(f"caption_decoder.{mapper}.linear", 40 * 4, draw.sizes.joint)
         draw.linear(f"caption_decoder.{mapper}.transformer.layers.0.attn.to_queries", 8, 8, bias=False)
-    return draw.weights
 
 
-def msclap_2022(vocabulary: int) -> dict[str, torch.Tensor]:
-    draw = Draw(2)
+def msclap_2022(draw: Draw, vocabulary: int) -> None:
     cnn14(draw, "audio_encoder.base.")
-    residual(draw, "audio_encoder.projection.", 20)
-    bert(draw, "caption_encoder.base.", vocabulary, positions=120, types=2)
-    residual(draw, "caption_encoder.projection.", TEXT_WIDTH)
+    residual(draw, "audio_encoder.projection.", draw.sizes.cnn_width)
+    bert(draw, "caption_encoder.base.", vocabulary, types=2)
+    residual(draw, "caption_encoder.projection.", draw.sizes.text_width)
     draw.weights["logit_scale"] = torch.tensor(3.7)
-    return draw.weights
 
 
-def msclap_2023(vocabulary: int) -> dict[str, torch.Tensor]:
-    draw = Draw(3)
-    htsat(draw, "audio_encoder.base.htsat.", 32_000, **HTSAT_TINY)
-    residual(draw, "audio_encoder.projection.", 128)
+def msclap_2023(draw: Draw, vocabulary: int) -> None:
+    htsat(draw, "audio_encoder.base.htsat.", 32_000, TINY_DEPTHS)
+    residual(draw, "audio_encoder.projection.", 8 * draw.sizes.embed)
     gpt2(draw, "caption_encoder.base.", vocabulary)
-    residual(draw, "caption_encoder.projection.", TEXT_WIDTH)
+    residual(draw, "caption_encoder.projection.", draw.sizes.text_width)
     draw.weights["logit_scale"] = torch.tensor(3.3)
-    return draw.weights
 
 
-def clap_head(draw: Draw) -> dict[str, torch.Tensor]:
-    """Projections and scales of LAION CLAP and ReCLAP, whose projections are as wide between as behind."""
-    for side in ("text", "audio"):
+def clap_heads(draw: Draw) -> None:
+    """Projections and scales of LAION CLAP and ReCLAP."""
+    joint = draw.sizes.joint
+    for side, width in (("text", draw.sizes.text_width), ("audio", 8 * draw.sizes.embed)):
         for layer in (0, 3):
-            draw.linear(f"{side}_transform.sequential.{layer}", JOINT, JOINT)
-        draw.linear(f"{side}_projection.0", JOINT, 128)
-        draw.linear(f"{side}_projection.2", JOINT, JOINT)
+            draw.linear(f"{side}_transform.sequential.{layer}", joint, joint)
+        draw.linear(f"{side}_projection.0", joint, width)
+        draw.linear(f"{side}_projection.2", joint, joint)
     draw.weights["logit_scale_a"], draw.weights["logit_scale_t"] = torch.tensor(3.1), torch.tensor(1.7)
-    return draw.weights
 
 
-def laion(vocabulary: int) -> dict[str, torch.Tensor]:
-    draw = Draw(4)
-    htsat(draw, "audio_branch.", 48_000, **HTSAT_TINY)
-    bert(draw, "text_branch.", vocabulary, positions=100, types=1)
-    draw.weights["text_branch.embeddings.position_ids"] = torch.arange(100)[None]
-    return clap_head(draw)
+def laion(draw: Draw, vocabulary: int) -> None:
+    htsat(draw, "audio_branch.", 48_000, TINY_DEPTHS)
+    bert(draw, "text_branch.", vocabulary, types=1)
+    draw.weights["text_branch.embeddings.position_ids"] = torch.arange(draw.sizes.positions)[None]
+    clap_heads(draw)
 
 
-def reclap(vocabulary: int) -> dict[str, torch.Tensor]:
-    draw = Draw(5)
-    htsat(draw, "audio_branch.", 48_000, **HTSAT_BASE)
-    fusion(draw, "audio_branch.patch_embed.", HTSAT_BASE["embed"])
+def reclap(draw: Draw, vocabulary: int) -> None:
+    htsat(draw, "audio_branch.", 48_000, BASE_DEPTHS)
+    fusion(draw, "audio_branch.patch_embed.")
     # The embedding table of T5 has more rows than its tokenizer has tokens.
     t5_encoder(draw, "text_branch.", vocabulary + 28)
-    return clap_head(draw)
+    clap_heads(draw)
 
 
 LAYOUTS = {
@@ -261,6 +275,17 @@ LAYOUTS = {
     "laion": laion,
     "reclap": reclap,
 }
+
+
+def official_weights(
+    family: str, vocabulary: int, sizes: Sizes | None = None, empty: bool = False
+) -> dict[str, torch.Tensor]:
+    """Weights of a family's checkpoint under their official names."""
+    draw = Draw(seed=sorted(LAYOUTS).index(family), sizes=sizes, empty=empty)
+    LAYOUTS[family](draw, vocabulary)
+    return draw.weights
+
+
 # How the official files hold their weights.
 WRAPPERS = {
     "pengi": lambda weights: {"model": {f"module.{name}": tensor for name, tensor in weights.items()}, "epoch": 9},

@@ -149,7 +149,7 @@ def test_relatives_and_strangers_are_told_apart(name, message, convert):
 
 def test_fused_laion_is_refused_with_the_way_out(converted, layouts, convert):
     draw = layouts.Draw()
-    layouts.fusion(draw, "audio_branch.patch_embed.", 16)
+    layouts.fusion(draw, "audio_branch.patch_embed.")
     with pytest.raises(AlmPromptError, match=r"fused LAION CLAP.*630k-audioset-best\.pt"):
         convert(converted("laion").weights | draw.weights, "laion")
 
@@ -288,7 +288,7 @@ def test_official_tokenizers(family, layouts, shared_dir, convert, tmp_path, off
     make, expected_ids = OFFICIAL[family]
     tokenizer = make(shared_dir / "tokenizers")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    weights = layouts.LAYOUTS[family](len(tokenizer))
+    weights = layouts.official_weights(family, len(tokenizer))
     folder = convert(weights, family, tmp_path / "tokenizer")
     model = AlmForAudioClassification.from_pretrained(folder)
     model.set_classes(["a cat", "wow!"], template="a photo of {}")

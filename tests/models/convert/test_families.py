@@ -10,8 +10,11 @@ import torch
 from peft import PeftModel, get_peft_model
 
 from alm_prompt import AlmForAudioClassification, AlmModel, AlmProcessor, CoOpPromptConfig
+from alm_prompt.models.convert.checkpoint import FAMILIES as CONVERTERS
+from alm_prompt.models.convert.htsat import split_qkv
+from alm_prompt.models.convert.mapping import map_weights
 
-FAMILIES = ["pengi", "msclap-2022", "msclap-2023", "laion", "reclap"]
+FAMILIES = list(CONVERTERS)
 HTSAT_FRAMES = {"pengi": (501, 965), "msclap-2023": (965, 1024), "laion": (1001, 1024), "reclap": (1001,)}
 TEXTS = ["this is the sound of a dog barking.", "rain", "x"]
 CLASSES = ["dog", "rain", "siren"]
@@ -75,6 +78,37 @@ def test_classifies_audio_as_the_official_model_in_float32(family, converted, of
     assert cosines.std() > 0.01, "the small model must tell things apart for this test to mean anything"
     expected = SCALES[family] * cosines
     torch.testing.assert_close(model(**features).logits.double(), expected, rtol=0, atol=5e-4)
+
+
+# Widths, the vocabulary, and how many million parameters the converted model has.
+HTSAT = {"embed": 96, "heads": (4, 8, 16, 32)}
+CNN14 = {"channels": (64, 128, 256, 512, 1024, 2048), "cnn_width": 2048}
+BASE = {"text_width": 768, "feed_forward": 3072}
+OFFICIAL = {
+    "pengi": (HTSAT | {"text_width": 512, "feed_forward": 2048, "joint": 1024}, 49_408, 94.4),
+    "msclap-2022": (CNN14 | BASE | {"positions": 512, "joint": 1024}, 30_522, 193.6),
+    "msclap-2023": (HTSAT | BASE | {"positions": 1024, "joint": 1024}, 50_257, 155.6),
+    "laion": (HTSAT | BASE | {"positions": 514, "joint": 512}, 50_265, 153.5),
+    "reclap": (HTSAT | {"embed": 128, "text_width": 1024, "feed_forward": 2816, "joint": 512}, 32_100, 410.6),
+}
+# Million values in official files, as published, with what is left out and without buffers.
+PUBLISHED = {"msclap-2022": 196.3, "msclap-2023": 159.4}
+BUFFERS = ("attn_mask", "relative_position_index", "running_mean", "running_var", "num_batches_tracked")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_official_sizes(family, layouts):
+    sizes, vocabulary, millions = OFFICIAL[family]
+    weights = layouts.official_weights(family, vocabulary, layouts.Sizes(**sizes), empty=True)
+    with torch.device("meta"):
+        model = AlmModel(CONVERTERS[family].config(weights))
+    mapped = map_weights(split_qkv(weights), CONVERTERS[family].parts).weights
+    shapes = {"logit_scale": torch.Size(), **{name: tensor.shape for name, tensor in mapped.items()}}
+    assert shapes == {name: tensor.shape for name, tensor in model.state_dict().items()}
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+    if family in PUBLISHED:
+        total = sum(tensor.numel() for name, tensor in weights.items() if not name.endswith(BUFFERS))
+        assert total / 1e6 == pytest.approx(PUBLISHED[family], abs=0.05)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

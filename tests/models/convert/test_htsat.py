@@ -11,9 +11,6 @@ from alm_prompt.models.audio_towers import build_audio_tower
 from alm_prompt.models.convert.htsat import TARGET, htsat_config, htsat_part, split_qkv
 from alm_prompt.models.convert.mapping import check_weights, map_weights
 
-# The gain takes attention so far from a plain mean that queries and keys matter as much as specified.
-OFFICIAL_WIDTHS = {"embed": 96, "depths": (2, 2, 6, 2), "heads": (4, 8, 16, 32), "gain": 1.5}
-
 
 def convert_tower(weights):
     """Tower of a checkpoint that is an HTSAT alone."""
@@ -70,9 +67,9 @@ MISTAKES = {
 }
 
 
-def tower_and_weights(layouts, sizes):
-    draw = layouts.Draw(7)
-    layouts.htsat(draw, "", 32_000, **sizes)
+def tower_and_weights(layouts, gain=1.0, **sizes):
+    draw = layouts.Draw(7, layouts.Sizes(**sizes))
+    layouts.htsat(draw, "", 32_000, layouts.TINY_DEPTHS, gain)
     return convert_tower(draw.weights).double(), {
         name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in draw.weights.items()
     }
@@ -84,7 +81,7 @@ def mel(frames=965):
 
 @pytest.fixture(scope="module")
 def small(layouts, official):
-    tower, weights = tower_and_weights(layouts, layouts.HTSAT_TINY)
+    tower, weights = tower_and_weights(layouts)
     with torch.no_grad():
         return tower, official.htsat(weights, mel(), (2, 2, 6, 2))
 
@@ -102,7 +99,8 @@ def test_a_mistake_shows(small, mistake):
 @pytest.mark.slow
 @torch.no_grad()
 def test_official_widths_and_mistakes_at_least_as_large_as_specified(layouts, official):
-    tower, weights = tower_and_weights(layouts, OFFICIAL_WIDTHS)
+    # The gain takes attention so far from a plain mean that queries and keys matter as much as specified.
+    tower, weights = tower_and_weights(layouts, gain=1.5, embed=96, heads=(4, 8, 16, 32))
     # 200 tensors, of which 12 are left out and 12 pairs of joint queries, keys and values become three each.
     assert (len(weights), len(tower.state_dict())) == (200, 236)
     expected = official.htsat(weights, mel(), (2, 2, 6, 2))
@@ -115,7 +113,7 @@ def test_official_widths_and_mistakes_at_least_as_large_as_specified(layouts, of
 
 def test_sizes_are_read_from_the_shapes(layouts):
     draw = layouts.Draw()
-    layouts.htsat(draw, "tower.", 48_000, **layouts.HTSAT_BASE)
+    layouts.htsat(draw, "tower.", 48_000, layouts.BASE_DEPTHS)
     config = htsat_config(draw.weights, "tower.")
     assert (config.depths, config.num_attention_heads) == ([2, 2, 12, 2], [2, 4, 8, 16])
     assert (config.patch_embeds_hidden_size, config.hidden_size, config.mlp_ratio) == (16, 128, 4)
@@ -125,7 +123,7 @@ def test_sizes_are_read_from_the_shapes(layouts):
 
 def test_norms_outside_of_blocks_keep_their_names(layouts):
     draw = layouts.Draw()
-    layouts.htsat(draw, "", 48_000, **layouts.HTSAT_TINY)
+    layouts.htsat(draw, "", 48_000, layouts.TINY_DEPTHS)
     names = map_weights(split_qkv(draw.weights), [htsat_part("")]).weights
     for name in ("norm.weight", "patch_embed.norm.weight", "layers.0.downsample.norm.weight"):
         assert torch.equal(names[TARGET + name], draw.weights[name])
