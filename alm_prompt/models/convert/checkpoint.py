@@ -37,6 +37,7 @@ FAMILIES: dict[str, Family] = {
 # Relatives that no converter is for, by a name's beginning.
 OTHERS = {
     "audio_model.": "it is a CLAP of transformers, whose folder from_pretrained opens as it is",
+    "caption_decoder.": "it is a Pengi without text encoder, which cannot classify",
     "clap.": "it is clapcap, which writes captions and cannot classify",
 }
 REPORT_NAME = "conversion_report.json"

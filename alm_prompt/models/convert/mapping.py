@@ -51,7 +51,7 @@ def map_weights(weights: Weights, parts: Sequence[Part]) -> MappedWeights:
         parts: what belongs where; the first part that a name starts with decides.
 
     Raises:
-        AlmPromptError: a tensor belongs to no part.
+        AlmPromptError: a tensor belongs to no part, or two have the same place.
     """
     mapped, dropped, unknown = {}, {}, []
     for name, tensor in weights.items():
@@ -61,10 +61,13 @@ def map_weights(weights: Weights, parts: Sequence[Part]) -> MappedWeights:
             continue
         inner = name.removeprefix(part.source)
         reason = next((reason for pattern, reason in part.drops.items() if re.fullmatch(pattern, inner)), None)
-        if reason is None:
-            mapped[part.target + part.rename(inner)] = tensor
-        else:
+        target = part.target + part.rename(inner)
+        if reason is not None:
             dropped.setdefault(reason, []).append(name)
+        elif target in mapped:
+            raise AlmPromptError(f"the checkpoint holds {target} (name as in the converted model) twice")
+        else:
+            mapped[target] = tensor
     if unknown:
         raise AlmPromptError(f"the checkpoint holds {_and_more(unknown)}, which no part of the model takes")
     return MappedWeights(mapped, dropped)

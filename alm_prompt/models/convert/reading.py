@@ -96,10 +96,15 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
                 f"checkpoint {path} holds {name!r} of type {type(value).__name__} among its weights; give the "
                 "official weight file"
             )
-    return {
+    weights = {
         name.removeprefix("module."): tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in content.items()
     }
+    if len(weights) < len(content):
+        raise AlmPromptError(
+            f"checkpoint {path} holds a tensor with and without the prefix 'module.'; give one of both"
+        )
+    return weights
 
 
 def file_sha256(path: Path) -> str:

@@ -98,6 +98,10 @@ def write_truncated(path, good):
 
 
 BROKEN = {
+    "twice.pth": (
+        lambda path, _: torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, path),
+        "with and without",
+    ),
     "truncated.pth": (write_truncated, "it is incomplete, no checkpoint"),
     "truncated.safetensors": (write_truncated, "it is incomplete, no checkpoint"),
     "text.pth": (lambda path, _: path.write_text("no weights"), "it is incomplete, no checkpoint"),
@@ -138,6 +142,7 @@ def test_a_checkpoint_of_another_family_is_named(family, converted, tmp_path):
     ("name", "message"),
     [
         ("clap.base.htsat.bn0.weight", "clapcap, which writes captions"),
+        ("caption_decoder.gpt.lm_head.weight", "Pengi without text encoder"),
         ("audio_model.audio_encoder.norm.weight", "whose folder from_pretrained opens as it is"),
         ("visual.proj", "of none of pengi, msclap-2022, .*its first tensor is visual.proj"),
     ],
@@ -185,6 +190,7 @@ def having(name, tensor):
         ),
         (having("decoder.weight", torch.zeros(1)), r"decoder\.weight, which no part of the model takes"),
         (having("audio_encoder.projection.linear1.weight", torch.zeros(24, 21)), r"\[24, 21\] where .* \[24, 20\]"),
+        (having("audio_encoder.base.batch_norm.weight", torch.ones(64)), r"audio_tower\.batch_norm\.weight .* twice"),
         (having("logit_scale", torch.tensor(float("nan"))), "tensor logit_scale of the checkpoint holds NaN"),
         (having("caption_encoder.base.embeddings.word_embeddings.weight", torch.zeros(79, 100)), "100 wide"),
     ],
