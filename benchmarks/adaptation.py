@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from peft import PeftModel, get_peft_model
 
 from alm_prompt import (
     AlmForAudioClassification,
+    AlmProcessor,
     AudioFeatureCache,
     CoOpPromptConfig,
     TtaPromptConfig,
@@ -33,7 +35,7 @@ from alm_prompt import (
     predict_adapted,
     view_features,
 )
-from alm_prompt.data.sources import load_csv
+from alm_prompt.data import AudioClips, load_csv
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
 from alm_prompt.versions import installed_versions
 
@@ -90,6 +92,39 @@ def once(
     }
 
 
+def measure(
+    alm: AlmForAudioClassification, processor: AlmProcessor, clips: AudioClips, drawn: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """All figures on one data set."""
+    alm.set_classes(clips.class_names)
+    labels = torch.tensor(clips.label_ids(clips.class_names))
+    features = AudioFeatureCache(enabled=False).features(alm, processor, clips)
+    with fresh_adapter(alm, 1) as model:
+        config = model.peft_config["default"]
+        start = time.perf_counter()
+        views = view_features(model, processor, [clips[int(index)].source for index in drawn], seed=seed)
+        encoding = (time.perf_counter() - start) / len(drawn)
+        with torch.no_grad():
+            unadapted = model(audio_features=features).logits
+            with model.disable_adapter():
+                zero_shot = model(audio_features=features).logits
+    return {
+        **{name: getattr(config, name) for name in ("views", "confident_share", "learning_rate", "steps")},
+        "view_encoding_seconds_per_clip": encoding,
+        "all_clips": {
+            "zero-shot": accuracy(zero_shot, labels),
+            "unadapted": accuracy(unadapted, labels),
+            **{f"adapted once, {name}": once(alm, n, views, drawn, features, labels) for name, n in MODES.items()},
+        },
+        "drawn": {
+            "zero-shot": accuracy(zero_shot[drawn], labels[drawn]),
+            "unadapted": accuracy(unadapted[drawn], labels[drawn]),
+            **{name: per_clip(alm, n, views, labels[drawn], keep=False) for name, n in MODES.items()},
+            **{f"{name}, kept": per_clip(alm, n, views, labels[drawn], keep=True) for name, n in MODES.items()},
+        },
+    }
+
+
 def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,20 +145,7 @@ def main() -> None:
         label_column="label",
         fold_column="fold_or_split",
     )
-    alm.set_classes(clips.class_names)
-    labels = torch.tensor(clips.label_ids(clips.class_names))
     drawn = np.random.default_rng(args.seed).permutation(len(clips))[: args.clips]
-    features = AudioFeatureCache(enabled=False).features(alm, processor, clips)
-    with fresh_adapter(alm, 1) as model:
-        start = time.perf_counter()
-        views = view_features(model, processor, [clips[int(index)].source for index in drawn], seed=args.seed)
-        encoding = (time.perf_counter() - start) / len(drawn)
-        settings = {name: getattr(model.peft_config["default"], name) for name in ("views", "confident_share")}
-        settings |= {name: getattr(model.peft_config["default"], name) for name in ("learning_rate", "steps")}
-        with torch.no_grad():
-            unadapted = model(audio_features=features).logits
-            with model.disable_adapter():
-                zero_shot = model(audio_features=features).logits
     figures = {
         "data": args.data.name,
         "clips": len(clips),
@@ -131,24 +153,13 @@ def main() -> None:
         "drawn_clips": len(drawn),
         "seed": args.seed,
         "words": WORDS,
-        **settings,
-        "view_encoding_seconds_per_clip": encoding,
-        "all_clips": {
-            "zero-shot": accuracy(zero_shot, labels),
-            "unadapted": accuracy(unadapted, labels),
-            **{f"adapted once, {name}": once(alm, n, views, drawn, features, labels) for name, n in MODES.items()},
-        },
-        "drawn": {
-            "zero-shot": accuracy(zero_shot[drawn], labels[drawn]),
-            "unadapted": accuracy(unadapted[drawn], labels[drawn]),
-            **{name: per_clip(alm, n, views, labels[drawn], keep=False) for name, n in MODES.items()},
-            **{f"{name}, kept": per_clip(alm, n, views, labels[drawn], keep=True) for name, n in MODES.items()},
-        },
+        **measure(alm, processor, clips, drawn, args.seed),
         "versions": installed_versions(),
     }
+    text = json.dumps(json.loads(json.dumps(figures), parse_float=lambda number: round(float(number), 3)), indent=2)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    args.output.write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ..audio.waveform import read_waveform
 from ..errors import AlmPromptError
 from ..losses import confident_views, view_entropy
 from ..methods import TtaPromptConfig
+from .feature_cache import in_eval_mode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +56,7 @@ def view_features(
     extractor = processor.feature_extractor
     rate = extractor.sampling_rate
     features = []
-    with torch.inference_mode(False), torch.no_grad():
+    with in_eval_mode(model), torch.inference_mode(False), torch.no_grad():
         for clip in tqdm(clips, desc="Encoding views", unit="clip", disable=not progress):
             wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=extractor.clip_seconds)
             inputs = processor(audio=audio_views(wave, config.views, seed), sampling_rate=rate)
@@ -83,7 +84,7 @@ def adapt(model: nn.Module, features: torch.Tensor) -> None:
             f"the adapter's config says clips={config.clips}, but {len(features)} are given; give {config.clips}, or "
             f"make it with TtaPromptConfig(clips={len(features)})"
         )
-    with _learning(tensors):
+    with in_eval_mode(model), _learning(tensors):
         chosen = _confident(model, features, config.confident_share)
         optimizer = torch.optim.AdamW(tensors, lr=config.learning_rate)
         for _ in range(config.steps):
@@ -126,7 +127,7 @@ def predict_adapted(model: nn.Module, features: torch.Tensor, keep: bool = False
             if not keep:
                 _restore(tensors, before)
             adapt(model, group)
-            with torch.no_grad():
+            with in_eval_mode(model), torch.no_grad():
                 logits.append(model(audio_features=group[start - first :, 0]).logits)
     finally:
         if not keep:

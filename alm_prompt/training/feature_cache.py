@@ -85,7 +85,7 @@ class AudioFeatureCache:
         missing = [key for key in sources if key not in features]
         pending: dict[str, torch.Tensor] = {}
         try:
-            with _in_eval_mode(model.alm.audio_tower, model.alm.audio_projection, model.class_head):
+            with in_eval_mode(model.alm.audio_tower, model.alm.audio_projection, model.class_head):
                 for key in tqdm(missing, desc="Encoding audio", unit="clip", disable=not (progress and missing)):
                     pending[key] = _encode(model, processor, sources[key])
                     if len(pending) == CLIPS_PER_SHARD:
@@ -119,7 +119,7 @@ def _encode(model: AlmForAudioClassification, processor: AlmProcessor, source: A
 
 
 @contextmanager
-def _in_eval_mode(*modules: nn.Module) -> Iterator[None]:
+def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
     """Switch off dropout and the update of running statistics, also where a trainer has switched them on."""
     states = [(module, module.training) for part in modules for module in part.modules()]
     for module in modules:

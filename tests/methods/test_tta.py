@@ -264,6 +264,26 @@ def test_features_of_views_are_those_of_the_clip_first_and_the_same_every_time(b
     assert not torch.equal(view_features(model, processor, clips, seed=1, progress=False)[:, 1:], features[:, 1:])
 
 
+def test_a_model_in_training_mode_is_adapted_as_in_evaluation(bundled):
+    """Also with encoders that train would move: no dropout, and no running statistics that drift."""
+    _, processor = bundled
+
+    def adapted(training):
+        folder = files("alm_prompt") / "assets" / "tiny_alm"
+        alm = AlmForAudioClassification.from_pretrained(folder, class_names=["dog", "rain"])
+        model = adaptable(alm, views=4, encoder_mode="reference").train(training)
+        modes = [module.training for module in model.modules()]
+        before = {name: value.clone() for name, value in model.state_dict().items() if "learned_" not in name}
+        views = view_features(model, processor, [clip(0), clip(1)], progress=False)
+        logits = predict_adapted(model, views, keep=True)
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+        assert [module.training for module in model.modules()] == modes
+        return logits, *learned(model).values()
+
+    for found, expected in zip(adapted(training=True), adapted(training=False), strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_no_audio_and_unreadable_audio_are_one_line(bundled):
     model, processor = bundled
     with pytest.raises(AlmPromptError, match="no audio given: the list of clips is empty"):
