@@ -5,14 +5,11 @@ python examples/compare_methods.py --methods coop cocoop+zebra --data my-sounds 
 """
 
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from transformers import HfArgumentParser
 
-from alm_prompt import AlmForAudioClassification, AlmProcessor, parse_method, run_benchmark
-from alm_prompt.data import load_clips
-from alm_prompt.data.world import world_clips
-from alm_prompt.evaluation import BenchmarkResult
+from alm_prompt import parse_method, run_benchmark
+from alm_prompt.evaluation import BenchmarkResult, open_task
 
 METHODS = ["coop", "cocoop", "kgcoop", "palm", "linear_probe", "coop+zebra"]
 
@@ -23,9 +20,7 @@ class ExampleArguments:
         default_factory=lambda: METHODS, metadata={"help": "Methods; 'coop+zebra' is ZEBRA over CoOp."}
     )
     data: str | None = field(default=None, metadata={"help": "Folder per class, or CSV; the sound world if unset."})
-    model: str = field(
-        default=str(files("alm_prompt") / "assets" / "tiny_alm"), metadata={"help": "Folder or Hub id of the model."}
-    )
+    model: str | None = field(default=None, metadata={"help": "Folder or Hub id; the bundled tiny model if unset."})
     shots: int = field(default=16, metadata={"help": "Training clips per base class."})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds, one run each."})
     num_train_epochs: float = field(default=50.0, metadata={"help": "Passes over the training clips."})
@@ -51,12 +46,9 @@ def main() -> None:
     [args] = HfArgumentParser(ExampleArguments).parse_args_into_dataclasses()
     # Zero-shot is always measured: without it, no gain or loss can be read off.
     methods = {name: parse_method(name) for name in ["zero-shot", *args.methods]}
-    clips = load_clips(args.data) if args.data else world_clips(per_class=args.clips_per_class)
     # Base classes are the first half of the alphabet; the others are never trained on. Nothing is tuned on test clips.
     result = run_benchmark(
-        AlmForAudioClassification.from_pretrained(args.model),
-        AlmProcessor.from_pretrained(args.model),
-        clips,
+        *open_task(args.model, args.data, args.clips_per_class),
         methods,
         seeds=args.seeds,
         shots=args.shots,

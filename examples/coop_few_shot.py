@@ -5,7 +5,6 @@ python examples/coop_few_shot.py --data my-sounds --model laion/clap-htsat-unfus
 """
 
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from peft import PeftModel, get_peft_model
 from transformers import HfArgumentParser, set_seed
@@ -19,7 +18,7 @@ from alm_prompt import (
     CoOpPromptConfig,
 )
 from alm_prompt.data import AlmCollator, AudioClips, FeatureDataset, load_clips, sample_shots
-from alm_prompt.data.world import world_clips
+from alm_prompt.data.world import TINY_MODEL, world_clips
 from alm_prompt.evaluation import accuracy, predict_features
 
 
@@ -27,7 +26,7 @@ from alm_prompt.evaluation import accuracy, predict_features
 class ExampleArguments:
     data: str | None = field(default=None, metadata={"help": "Folder per class, or CSV; the sound world if unset."})
     model: str = field(
-        default=str(files("alm_prompt") / "assets" / "tiny_alm"), metadata={"help": "Folder or Hub id of the model."}
+        default=str(TINY_MODEL), metadata={"help": "Folder or Hub id of the model; default: the bundled one."}
     )
     shots: int = field(default=16, metadata={"help": "Training clips per class."})
     n_ctx: int = field(default=16, metadata={"help": "Number of context vectors."})

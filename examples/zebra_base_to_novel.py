@@ -5,27 +5,17 @@ python examples/zebra_base_to_novel.py --data my-sounds --model laion/clap-htsat
 """
 
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from transformers import HfArgumentParser
 
-from alm_prompt import (
-    AlmForAudioClassification,
-    AlmProcessor,
-    CoOpPromptConfig,
-    ZebraPromptConfig,
-    run_benchmark,
-)
-from alm_prompt.data import load_clips
-from alm_prompt.data.world import world_clips
+from alm_prompt import CoOpPromptConfig, ZebraPromptConfig, run_benchmark
+from alm_prompt.evaluation import open_task
 
 
 @dataclass
 class ExampleArguments:
     data: str | None = field(default=None, metadata={"help": "Folder per class, or CSV; the sound world if unset."})
-    model: str = field(
-        default=str(files("alm_prompt") / "assets" / "tiny_alm"), metadata={"help": "Folder or Hub id of the model."}
-    )
+    model: str | None = field(default=None, metadata={"help": "Folder or Hub id; the bundled tiny model if unset."})
     shots: int = field(default=16, metadata={"help": "Training clips per base class."})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds, one run each."})
     num_train_epochs: float = field(default=50.0, metadata={"help": "Passes over the training clips."})
@@ -36,8 +26,6 @@ class ExampleArguments:
 
 def main() -> None:
     [args] = HfArgumentParser(ExampleArguments).parse_args_into_dataclasses()
-    clips = load_clips(args.data) if args.data else world_clips(per_class=args.clips_per_class)
-    alm = AlmForAudioClassification.from_pretrained(args.model)
     methods = {
         "zero-shot": None,
         "CoOp": CoOpPromptConfig(n_ctx=16),
@@ -46,9 +34,7 @@ def main() -> None:
     }
     # Base classes are the first half of the alphabet; the others are never trained on. Nothing is tuned on test clips.
     result = run_benchmark(
-        alm,
-        AlmProcessor.from_pretrained(args.model),
-        clips,
+        *open_task(args.model, args.data, args.clips_per_class),
         methods,
         seeds=args.seeds,
         shots=args.shots,

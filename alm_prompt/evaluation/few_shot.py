@@ -29,19 +29,21 @@ class FewShotTask:
     """Few clips per class to train on, all others to measure with; made by [`few_shot_task`].
 
     Attributes:
-        model: the frozen model, with the training classes set.
-        class_names: the training classes, then those that are only tested.
+        model: the frozen model.
+        trained_classes: the classes that adapters are trained on.
+        class_names: these, then those that are only tested.
         train: audio features of the training clips; labels are indices into `class_names`.
         test: those of all other clips.
     """
 
     model: AlmForAudioClassification
+    trained_classes: list[str]
     class_names: list[str]
     train: FeatureDataset
     test: FeatureDataset
 
     def fit(self, config: PeftConfig, **training_args: Any) -> PeftModel:
-        """Train an adapter; `unload()` the model that comes back before the next one.
+        """Train an adapter on the training classes; `unload()` the model that comes back before the next one.
 
         Args:
             config: the method.
@@ -50,6 +52,7 @@ class FewShotTask:
         Returns:
             The model with the adapter, in eval mode.
         """
+        self.model.set_classes(self.trained_classes)
         set_seed(training_args.get("seed", 0))
         model = get_peft_model(self.model, config)
         train_adapter(model, self.train, training_args)
@@ -109,7 +112,6 @@ def few_shot_task(
     test = AudioClips((clip for clip in clips if clip.clip_id not in drawn), clips.class_names)
     if not test:
         raise AlmPromptError(f"{shots} shots take all {len(clips)} clips and leave none for testing; lower shots")
-    model.set_classes(trained_classes)
     cache = AudioFeatureCache()
     parts = [FeatureDataset(cache.features(model, processor, part), part.label_ids(names)) for part in (train, test)]
-    return FewShotTask(model, names, *parts)
+    return FewShotTask(model, trained_classes, names, *parts)
