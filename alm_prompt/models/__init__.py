@@ -6,6 +6,7 @@ from .classification import AlmForAudioClassification
 from .configuration import AlmConfig
 from .modeling import AlmModel
 from .processing import AlmFeatureExtractor, AlmProcessor
+from .scores import audio_entailment, audio_quality, audio_text_cosines, fit_entailment_thresholds
 
 __all__ = [
     "AlmConfig",
@@ -15,5 +16,9 @@ __all__ = [
     "AlmProcessor",
     "ClassBank",
     "ClassHead",
+    "audio_entailment",
+    "audio_quality",
+    "audio_text_cosines",
+    "fit_entailment_thresholds",
     "similarity_output",
 ]
