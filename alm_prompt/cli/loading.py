@@ -119,7 +119,7 @@ def read_adapter_config(reference: str) -> dict[str, Any]:
     from ..registry import method_name
 
     path = Path(reference) / CONFIG_NAME
-    with one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError)):
+    with one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError, RecursionError)):
         if not Path(reference).is_dir():
             path = Path(hf_hub_download(reference, CONFIG_NAME))
         settings = json.loads(path.read_text(encoding="utf-8"))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from peft import PeftConfig
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 
 from ..errors import AlmPromptError
 from ..models import ClassBank
 from ..models.encoder_modes import ENCODER_MODES, FROZEN, REFERENCE
+from ..prompts import checked_descriptions
 from ..registry import METHODS, method_name
 
 if TYPE_CHECKING:
@@ -59,8 +62,39 @@ class PromptConfig(PeftConfig):
         super().__post_init__()
         if self.logit_scale is not None and not self.logit_scale > 0:
             raise AlmPromptError(f"logit_scale is {self.logit_scale}; give a number above 0 or leave it out")
+        if self.descriptions is not None:
+            self.descriptions = checked_descriptions(self.descriptions, list(self.descriptions))
         if self.encoder_mode not in ENCODER_MODES:
             raise AlmPromptError(f"encoder_mode is {self.encoder_mode!r}; give one of {', '.join(ENCODER_MODES)}")
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
+    ) -> PromptConfig:
+        """Read the config of a saved adapter, as `peft` does.
+
+        Raises:
+            AlmPromptError: a folder whose weights are a pickle, which `peft` would go on to read.
+        """
+        folder = Path(pretrained_model_name_or_path, subfolder or "")
+        if (folder / WEIGHTS_NAME).is_file() and not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+            raise AlmPromptError(
+                f"{folder} holds {WEIGHTS_NAME} and no {SAFETENSORS_WEIGHTS_NAME}; no other format is read"
+            )
+        return super().from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Write the config beside the weights, as `peft` does; without it they are not an adapter.
+
+        Raises:
+            AlmPromptError: `peft` has just written the weights as a pickle, or one lies there already.
+        """
+        if Path(save_directory, WEIGHTS_NAME).is_file():
+            raise AlmPromptError(
+                f"{Path(save_directory, WEIGHTS_NAME)} is a pickle, which is not read again; remove it and save with "
+                "safe_serialization=True"
+            )
+        super().save_pretrained(save_directory, **kwargs)
 
     def build(self) -> PromptMethod:
         """The computation with these settings."""
@@ -86,6 +120,8 @@ class PromptConfig(PeftConfig):
             self.descriptions = self.descriptions or model.class_bank.descriptions or None
         if self.template is None:
             self.template = model.class_bank.template
+        # Some methods read it in the first training step, which is too late for a template that cannot be used.
+        model.class_bank.with_template(self.template)
         signature = _text_signature(model)
         if self.text_signature is None:
             self.text_signature = signature
@@ -152,15 +188,28 @@ def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
     if isinstance(prompt, PromptConfig):
         return prompt
     if not isinstance(prompt, dict) or "peft_type" not in prompt:
+        given = "missing" if prompt is None else f"of type {type(prompt).__name__}"
         raise AlmPromptError(
-            f"{wrapper} wraps a prompt method, but prompt is {prompt!r}; give a config such as CoOpPromptConfig()"
+            f"{wrapper} wraps a prompt method, but prompt is {given}; give a config such as CoOpPromptConfig()"
         )
+    _check_depth(prompt, wrapper)
     settings = {name: value for name, value in prompt.items() if name != "peft_type"}
     config_class = METHODS[method_name(prompt["peft_type"])]
     unknown = settings.keys() - config_class.__dataclass_fields__.keys()
     if unknown:
         raise AlmPromptError(f"{config_class.__name__} has no option {min(unknown)!r}; remove it from the config")
     return config_class(**settings)
+
+
+def _check_depth(prompt: dict[str, Any], wrapper: str) -> None:
+    """Refuse a stranger's file that nests without end, before anything follows it down."""
+    depth, inner = 0, prompt
+    while isinstance(inner, dict):
+        depth, inner = depth + 1, inner.get("prompt")
+    if depth > len(METHODS):
+        raise AlmPromptError(
+            f"{wrapper} wraps {depth} methods in each other; a stack holds each of the {len(METHODS)} methods once"
+        )
 
 
 def _text_signature(model: AlmForAudioClassification) -> list[float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -133,6 +134,20 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
             if adapter_name in container
         }
 
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Not possible.
+
+        Raises:
+            AlmPromptError: always.
+        """
+        raise AlmPromptError(
+            "prompts are no change of the model's weights and cannot be merged into them; keep the adapter beside the "
+            "model, or take it off with model.unload()"
+        )
+
+    def unmerge(self) -> None:
+        """Nothing to do: nothing is ever merged."""
+
     def check_bank(self, bank: ClassBank) -> None:
         """Refuse classes that the active method cannot tell apart."""
         if self.active_method is not None:
@@ -175,6 +190,26 @@ class PromptTuner(BaseTuner):
         if hasattr(model, "peft_config"):
             del model.peft_config
         return model
+
+    def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Not possible.
+
+        Raises:
+            AlmPromptError: always.
+        """
+        raise AlmPromptError(
+            "prompts do not add up, so adapters cannot be combined by weights; average the logits of both instead"
+        )
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Called by PEFT around a forward pass, with arguments that it takes out before the model sees them."""
+        if kwargs.get("adapter_names") is not None:
+            raise AlmPromptError(
+                "adapter_names asks for several adapters in one batch, but a prompt belongs to the whole batch; call "
+                "model.set_adapter(name) and give the clips of each adapter in a call of their own"
+            )
+        yield
 
     def _prepare_adapter_config(self, peft_config: PromptConfig, model_config: dict[str, Any]) -> PromptConfig:
         if not isinstance(self.model, AlmForAudioClassification):

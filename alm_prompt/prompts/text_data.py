@@ -129,12 +129,14 @@ def checked_descriptions(
     Raises:
         AlmPromptError: a class without descriptions, or one that is no text or blank.
     """
+    _check_mapping("descriptions", descriptions)
     for name in class_names:
         sentences = descriptions.get(name)
         if not sentences:
             raise AlmPromptError(f"class {name!r} has no descriptions; give at least one sentence for every class")
-        if isinstance(sentences, str):
-            raise AlmPromptError(f"the descriptions of class {name!r} are one text; give a list of sentences")
+        if isinstance(sentences, str) or not isinstance(sentences, Sequence):
+            given = "one text" if isinstance(sentences, str) else f"of type {type(sentences).__name__}"
+            raise AlmPromptError(f"the descriptions of class {name!r} are {given}; give a list of sentences")
         blank = next((text for text in sentences if not isinstance(text, str) or not text.strip(" .")), None)
         if blank is not None:
             raise AlmPromptError(f"class {name!r} has the blank description {blank!r}; remove it or write a sentence")
@@ -165,6 +167,7 @@ def checked_neighbors(
         AlmPromptError: terms for other classes, a class without terms or with another number of them, a blank or
             doubled term, or a term that equals a trained or a held-out class.
     """
+    _check_mapping("neighbours", neighbors)
     held_out = list(held_out)
     _check_classes(neighbors, class_names, held_out)
     trained = {same_text(name): name for name in class_names}
@@ -219,6 +222,11 @@ def same_text(text: str) -> str:
     )
 
 
+def _check_mapping(kind: str, texts: Mapping[str, Sequence[str]]) -> None:
+    if not isinstance(texts, Mapping):
+        raise AlmPromptError(f"{kind} are of type {type(texts).__name__}; give a mapping from class name to a list")
+
+
 def _check_classes(
     neighbors: Mapping[str, Sequence[str]], class_names: Sequence[str], held_out: Sequence[str]
 ) -> None:
@@ -237,6 +245,10 @@ def _check_number(name: str, terms: Sequence[str], per_class: int | None) -> Non
         raise AlmPromptError(f"the neighbours of class {name!r} are the text {terms!r}; give a list of terms")
     if not terms:
         raise AlmPromptError(f"class {name!r} has an empty list of neighbours; give at least one term")
+    if not isinstance(terms, Sequence):
+        raise AlmPromptError(
+            f"the neighbours of class {name!r} are of type {type(terms).__name__}; give a list of terms"
+        )
     if per_class is not None and len(terms) != per_class:
         raise AlmPromptError(f"class {name!r} has {len(terms)} neighbours; every class needs {per_class}")
 

@@ -253,12 +253,6 @@ def test_shipped_neighbours_are_found_by_the_class_names(make_tiny_alm):
     ("options", "message"),
     [
         ({}, "no neighbors ship for the classes .dog., .rain., .siren., .door bell."),
-        ({"neighbors": {"dog": ["cat"]}}, "rain"),
-        ({"neighbors": {**NEIGHBORS, "rain": []}}, "rain"),
-        ({"neighbors": {**NEIGHBORS, "rain": ["cat", "saw"]}}, "'cat' of class 'rain' stands twice"),
-        ({"neighbors": {**NEIGHBORS, "rain": ["Siren!", "saw"]}}, "is the class 'siren'"),
-        ({"neighbors": {**NEIGHBORS, "rain": ["saw"]}}, "class 'rain' has 1 neighbours and 'dog' has 2"),
-        ({"neighbors": {**NEIGHBORS, "rain": ["saw", "cat " * 28]}}, "class text 'cat cat .* has 29 tokens"),
         ({"neighbors": NEIGHBORS, "prompt": PalmPromptConfig()}, "PalmPromptConfig with these options does not learn"),
         ({"neighbors": NEIGHBORS, "prompt": LinearProbeConfig()}, "LinearProbeConfig with these options"),
         ({"neighbors": NEIGHBORS, "prompt": CoOpPromptConfig(n_ctx=4, class_specific=True)}, "shared context"),
@@ -269,12 +263,6 @@ def test_what_cannot_be_trained_is_refused_before_training(tiny_alm, options, me
     with pytest.raises(AlmPromptError, match=message) as error:
         get_peft_model(tiny_alm, SeptPromptConfig(**options))
     assert "\n" not in str(error.value)
-
-
-def test_one_class_has_nothing_to_be_told_from(make_tiny_alm):
-    config = SeptPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), neighbors={"dog": ["cat"]})
-    with pytest.raises(AlmPromptError, match="SEPT needs two classes or more"):
-        get_peft_model(make_tiny_alm(classes=["dog"]), config)
 
 
 @pytest.mark.parametrize(
