@@ -178,6 +178,7 @@ def test_only_the_prompt_gets_gradients_and_audio_needs_no_graph(make_alm):
     model.train()
     assert not model.get_audio_features(clips(alm)).requires_grad
     model(input_features=clips(alm), labels=torch.arange(8) % 4).loss.backward()
+    assert not any(module.training for module in alm.alm.modules()), "train mode ends with the forward pass"
     assert [name for name, p in model.named_parameters() if p.grad is not None] == [
         "base_model.model.class_head.learned_context.default"
     ]
