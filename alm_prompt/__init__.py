@@ -21,6 +21,7 @@ _HOMES = {
     "ZebraLoss": "losses",
     "adapt": "training",
     "audio_entailment": "models",
+    "audio_free_dataset": "training",
     "audio_quality": "models",
     "audio_text_cosines": "models",
     "fit_entailment_thresholds": "models",

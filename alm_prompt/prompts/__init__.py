@@ -2,6 +2,7 @@
 
 from .generation import ClassNeighbors, check_request, filter_neighbors, generate_neighbors
 from .quality import NeighborQuality, neighbor_quality
+from .sentences import checked_sentences, class_sentences, sample_sentences
 from .text_data import (
     available_sets,
     checked_descriptions,
@@ -24,6 +25,8 @@ __all__ = [
     "check_request",
     "checked_descriptions",
     "checked_neighbors",
+    "checked_sentences",
+    "class_sentences",
     "descriptions",
     "drop_overlaps",
     "filter_neighbors",
@@ -33,6 +36,7 @@ __all__ = [
     "read_descriptions",
     "read_neighbors",
     "same_text",
+    "sample_sentences",
     "shipped_descriptions",
     "shipped_neighbors",
     "templates",

@@ -115,13 +115,14 @@ def shipped_descriptions(class_names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def checked_descriptions(
-    descriptions: Mapping[str, Sequence[str]], class_names: Sequence[str]
+    descriptions: Mapping[str, Sequence[str]], class_names: Sequence[str], kind: str = "descriptions"
 ) -> dict[str, list[str]]:
     """Holds descriptions to a class list.
 
     Args:
         descriptions: sentences per class; more classes than are asked for do no harm.
         class_names: classes that each need at least one sentence.
+        kind: what an error calls them.
 
     Returns:
         Sentences of the classes, in the order of `class_names`.
@@ -129,17 +130,18 @@ def checked_descriptions(
     Raises:
         AlmPromptError: a class without descriptions, or one that is no text or blank.
     """
-    _check_mapping("descriptions", descriptions)
+    _check_mapping(kind, descriptions)
     for name in class_names:
         sentences = descriptions.get(name)
         if not sentences:
-            raise AlmPromptError(f"class {name!r} has no descriptions; give at least one sentence for every class")
+            raise AlmPromptError(f"class {name!r} has no {kind}; give at least one sentence for every class")
         if isinstance(sentences, str) or not isinstance(sentences, Sequence):
             given = "one text" if isinstance(sentences, str) else f"of type {type(sentences).__name__}"
-            raise AlmPromptError(f"the descriptions of class {name!r} are {given}; give a list of sentences")
+            raise AlmPromptError(f"the {kind} of class {name!r} are {given}; give a list of sentences")
         blank = next((text for text in sentences if not isinstance(text, str) or not text.strip(" .")), None)
         if blank is not None:
-            raise AlmPromptError(f"class {name!r} has the blank description {blank!r}; remove it or write a sentence")
+            what = kind.removesuffix("s")
+            raise AlmPromptError(f"class {name!r} has the blank {what} {blank!r}; remove it or write a sentence")
     return {name: list(descriptions[name]) for name in class_names}
 
 

@@ -1,7 +1,8 @@
-"""Training: arguments, trainer, cache of audio features, run record; adaptation without labels at test time."""
+"""Training: arguments, trainer, cache of audio features, sentences in place of audio, run record, adaptation."""
 
 from .adaptation import adapt, predict_adapted, view_features
 from .arguments import AlmTrainingArguments
+from .audio_free import audio_free_dataset
 from .feature_cache import AudioFeatureCache
 from .run_record import RunRecord
 from .trainer import AlmTrainer
@@ -12,6 +13,7 @@ __all__ = [
     "AudioFeatureCache",
     "RunRecord",
     "adapt",
+    "audio_free_dataset",
     "predict_adapted",
     "view_features",
 ]
