@@ -128,9 +128,20 @@ class AlmModel(AlmPreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         return self.encode_prompts(self.text_tower.token_embedding(input_ids), attention_mask)
 
-    def encode_prompts(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Encode prompts given as embeddings: `[N, L, e]` and mask `[N, L]` to `[N, d]`, not normalised."""
-        return self.text_projection(self.text_tower(inputs_embeds, attention_mask))
+    def encode_prompts(
+        self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0
+    ) -> torch.Tensor:
+        """Encode prompts given as embeddings.
+
+        Args:
+            inputs_embeds: `[N, L, e]`, or per clip `[B, N, L, e]`.
+            attention_mask: `[N, L]`, 1 on real tokens, which come first.
+            shared: number of leading tokens that are the same in all prompts (of a clip).
+
+        Returns:
+            `[N, d]`, or `[B, N, d]`, projected, not normalised.
+        """
+        return self.text_projection(self.text_tower(inputs_embeds, attention_mask, shared))
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Encode `N` token lists of any lengths to `[N, d]`, not normalised."""

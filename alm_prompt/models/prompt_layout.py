@@ -19,13 +19,17 @@ class PromptLayout:
 
     Attributes:
         ids: `[C, L]` token ids; whatever stands in a slot is overwritten.
-        mask: `[C, L]`, 1 on real tokens and slots, which come first.
+        mask: `[C, L]`, 1 on real tokens and slots, which come first; on CPU, where a text tower plans with it.
         slots: `[C, M]` columns of the context vectors.
+        before: number of special tokens before the text.
+        leading: number of context vectors that come right after them in every prompt.
     """
 
     ids: torch.Tensor
     mask: torch.Tensor
     slots: torch.Tensor
+    before: int
+    leading: int
 
     def splice(self, context: torch.Tensor, token_embedding: torch.nn.Embedding) -> torch.Tensor:
         """Put context vectors into their slots.
@@ -41,6 +45,15 @@ class PromptLayout:
         embeds = embeds.expand(*context.shape[:-3], *embeds.shape)
         index = self.slots.unsqueeze(-1).expand(*embeds.shape[:-2], self.slots.shape[1], embeds.shape[-1])
         return embeds.scatter(-2, index, context.to(embeds.dtype).expand_as(index))
+
+    def shared(self, context: torch.Tensor) -> int:
+        """Number of leading tokens that all prompts (of a clip) have in common around this context.
+
+        Args:
+            context: as in [`splice`].
+        """
+        per_class = context.dim() > 2 and context.shape[-3] > 1
+        return self.before + (0 if per_class else self.leading)
 
 
 def layout_prompts(
@@ -68,12 +81,12 @@ def layout_prompts(
     """
     if class_position not in CLASS_POSITIONS:
         raise AlmPromptError(f"class_position is {class_position!r}; choose one of {', '.join(CLASS_POSITIONS)}")
-    before = {"end": n_context, "middle": n_context // 2, "front": 0}[class_position]
+    leading = {"end": n_context, "middle": n_context // 2, "front": 0}[class_position]
     rows, slots = [], []
     for name, stop in zip(name_ids, stop_ids, strict=True):
         start = len(prefix_ids)
-        after = start + before + len(name)
-        slots.append([*range(start, start + before), *range(after, after + n_context - before)])
-        rows.append([*prefix_ids, *[0] * before, *name, *[0] * (n_context - before), *stop, *suffix_ids])
-    ids, mask = pad_token_ids(rows, device)
-    return PromptLayout(ids=ids, mask=mask, slots=torch.tensor(slots, device=device))
+        after = start + leading + len(name)
+        slots.append([*range(start, start + leading), *range(after, after + n_context - leading)])
+        rows.append([*prefix_ids, *[0] * leading, *name, *[0] * (n_context - leading), *stop, *suffix_ids])
+    ids, mask = pad_token_ids(rows, torch.device("cpu"))
+    return PromptLayout(ids.to(device), mask, torch.tensor(slots, device=device), len(prefix_ids), leading)

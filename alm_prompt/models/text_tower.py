@@ -20,6 +20,11 @@ from transformers import (
 from transformers.masking_utils import create_causal_mask
 
 from ..errors import AlmPromptError
+from .text_packing import BertLayers, ClipTextLayers, Gpt2Layers, TextLayers, encode_packed, in_chunks, pack_prompts
+
+FAST = ("auto", "off")
+# Activations of the text tower kept for the backward pass; with more prompts, parts of them are computed again there.
+ACTIVATION_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,12 @@ class TextFamily:
     Attributes:
         model_class: its class in `transformers`.
         poolings: where its feature can be read.
+        layers: how it is taken apart to run packed prompts, if it can be.
     """
 
     model_class: type[PreTrainedModel]
     poolings: tuple[str, ...]
+    layers: type[TextLayers] | None
 
     @property
     def causal(self) -> bool:
@@ -43,13 +50,28 @@ class TextFamily:
 CAUSAL_POOLINGS = ("eos", "mean")
 BERT_POOLINGS = ("cls", "pooler", "mean")
 FAMILIES = {
-    "bert": TextFamily(BertModel, BERT_POOLINGS),
-    "clap_text_model": TextFamily(ClapTextModel, BERT_POOLINGS),
-    "clip_text_model": TextFamily(CLIPTextModel, CAUSAL_POOLINGS),
-    "gpt2": TextFamily(GPT2Model, CAUSAL_POOLINGS),
-    "roberta": TextFamily(RobertaModel, BERT_POOLINGS),
-    "t5": TextFamily(T5EncoderModel, ("mean", "mean_padded")),
+    "bert": TextFamily(BertModel, BERT_POOLINGS, BertLayers),
+    "clap_text_model": TextFamily(ClapTextModel, BERT_POOLINGS, BertLayers),
+    "clip_text_model": TextFamily(CLIPTextModel, CAUSAL_POOLINGS, ClipTextLayers),
+    "gpt2": TextFamily(GPT2Model, CAUSAL_POOLINGS, Gpt2Layers),
+    "roberta": TextFamily(RobertaModel, BERT_POOLINGS, BertLayers),
+    "t5": TextFamily(T5EncoderModel, ("mean", "mean_padded"), None),
 }
+# Which tokens of a prompt are pooled.
+POOLED_TOKENS = {"eos": "last", "cls": "first", "pooler": "first", "mean": "all"}
+
+
+@dataclass(frozen=True)
+class TextPath:
+    """How a text tower computes.
+
+    Attributes:
+        name: `"packed"` (see [`~models.text_packing`]) or `"plain"`, the text model's own forward.
+        reason: why, in words.
+    """
+
+    name: str
+    reason: str
 
 
 class TextTower(nn.Module):
@@ -65,6 +87,10 @@ class TextTower(nn.Module):
             dense + tanh on the first token).
         normalize: whether the pooled feature is scaled to unit length.
         max_length: longest prompt in tokens; default: what the text model takes.
+
+    Attributes:
+        fast: `"auto"` computes the same function in less time and memory where that can be done; `"off"` is the text
+            model's own forward, always.
 
     Raises:
         AlmPromptError: unknown text model, or a pooling or length that does not go with it.
@@ -86,7 +112,8 @@ class TextTower(nn.Module):
             )
         options = {"add_pooling_layer": pooling == "pooler"} if "pooler" in family.poolings else {}
         self.model = family.model_class(config, **options)
-        self.causal = family.causal
+        self.family = family
+        self.fast = "auto"
         self.pooling = pooling
         self.normalize = normalize
         self.hidden_size: int = config.hidden_size
@@ -101,6 +128,29 @@ class TextTower(nn.Module):
     def all_tied_weights_keys(self) -> dict[str, str]:
         """Names of weights that are one tensor (T5's embedding table): a `PreTrainedModel` asks its parts for them."""
         return {f"model.{name}": f"model.{source}" for name, source in self.model.all_tied_weights_keys.items()}
+
+    @property
+    def fast(self) -> str:
+        """`"auto"` or `"off"`."""
+        return self._fast
+
+    @fast.setter
+    def fast(self, value: str) -> None:
+        if value not in FAST:
+            raise AlmPromptError(f"fast is {value!r}; choose one of {', '.join(FAST)}")
+        self._fast = value
+
+    @property
+    def path(self) -> TextPath:
+        """How the next prompts will be computed, and why."""
+        if self.fast == "off":
+            return TextPath("plain", "fast is off")
+        if self.family.layers is None:
+            return TextPath("plain", f"a {self.model.config.model_type} text model cannot be packed")
+        if self.training:
+            return TextPath("plain", "the text tower is in training mode, where its dropout counts")
+        shared = ", and what they have in common at their start" if self.family.causal else ""
+        return TextPath("packed", f"prompts share rows{shared}")
 
     def check_special_tokens(self, before: Sequence[int], after: Sequence[int]) -> None:
         """Check that prompts will have the token that the feature is read from.
@@ -123,27 +173,51 @@ class TextTower(nn.Module):
                 "tokenizer that belongs to the text model"
             )
 
-    def forward(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0) -> torch.Tensor:
         """Encode prompts given as embeddings.
 
         Args:
-            inputs_embeds: `[N, L, e]` token embeddings, before position embeddings.
-            attention_mask: `[N, L]`, 1 on real tokens, which come first.
+            inputs_embeds: `[N, L, e]` token embeddings, before position embeddings, or such prompts per clip:
+                `[B, N, L, e]`.
+            attention_mask: `[N, L]`, 1 on real tokens, which come first; the same for every clip. On CPU, wherever
+                the prompts are, it can be read without waiting for the device.
+            shared: number of leading tokens that are the same in all prompts (of a clip).
 
         Returns:
-            `[N, hidden_size]`.
+            `[N, hidden_size]`, or `[B, N, hidden_size]`.
 
         Raises:
             AlmPromptError: the prompts are longer than `max_length`.
         """
-        if inputs_embeds.shape[1] > self.max_length:
-            raise AlmPromptError(
-                f"the text has {inputs_embeds.shape[1]} tokens, the text tower takes {self.max_length}; shorten it"
-            )
-        if self.pooling == "mean_padded":
-            inputs_embeds, attention_mask = self._pad(inputs_embeds, attention_mask)
-        features = self._pool(self._states(inputs_embeds, attention_mask), attention_mask)
+        *clips, count, length, width = inputs_embeds.shape
+        if length > self.max_length:
+            raise AlmPromptError(f"the text has {length} tokens, the text tower takes {self.max_length}; shorten it")
+        prompts = inputs_embeds.reshape(-1, count, length, width)
+        if self.path.name == "packed":
+            features = self._packed_features(prompts, attention_mask, shared)
+        else:
+            mask = attention_mask.to(prompts.device).repeat(len(prompts), 1)
+            tensors = (prompts.flatten(0, 1), mask)
+            if self.fast == "off":
+                features = self._plain_features(*tensors)
+            else:
+                features = in_chunks(self._plain_features, tensors, self.model.config, ACTIVATION_BYTES)
+        features = features.unflatten(0, (*clips, count))
         return nn.functional.normalize(features, dim=-1) if self.normalize else features
+
+    def _packed_features(self, prompts: torch.Tensor, mask: torch.Tensor, shared: int) -> torch.Tensor:
+        lengths = tuple(mask.sum(dim=1).tolist())
+        causal, pooled = self.family.causal, POOLED_TOKENS[self.pooling]
+        packing = pack_prompts(lengths, shared if causal else 0, causal, pooled, prompts.device)
+        prompts = prompts[:, :, : max(lengths)]
+        states = encode_packed(self.family.layers, self.model, prompts, packing, ACTIVATION_BYTES)
+        mask = mask[:, : states.shape[1]].to(states.device).repeat(len(prompts), 1)
+        return self._pool(states, mask)
+
+    def _plain_features(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.pooling == "mean_padded":
+            embeds, mask = self._pad(embeds, mask)
+        return self._pool(self._states(embeds, mask), mask)
 
     def _pad(self, embeds: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Bring prompts to `max_length` with the embedding of the padding token, as reading padded ids would."""
@@ -158,7 +232,7 @@ class TextTower(nn.Module):
 
         Padding comes after every real token, where a causal tower cannot see it: it needs no padding mask.
         """
-        if not self.causal:
+        if not self.family.causal:
             return self.model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         if not isinstance(self.model, CLIPTextModel):
             return self.model(inputs_embeds=embeds, use_cache=False).last_hidden_state

@@ -1,4 +1,4 @@
-"""Text towers against the text models of transformers, one unpadded text at a time."""
+"""Text towers (plain path) against the text models of transformers, one unpadded text at a time."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def make_tower(family, pooling, normalize=False):
     torch.manual_seed(0)
     # T5 changes the config that it is made from.
     tower = TextTower(copy.deepcopy(FAMILIES[family][0]), pooling, normalize, MAX_LENGTH).double().eval()
+    tower.fast = "off"
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return tower

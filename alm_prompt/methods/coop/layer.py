@@ -76,7 +76,5 @@ class CoOpPrompt(PromptMethod):
         if several and context.dim() > 2 and context.shape[-3] > 1:
             context = context.repeat_interleave(torch.tensor(bank.texts_per_class, device=context.device), dim=-3)
         prompts = layout.splice(context, alm.text_tower.token_embedding)
-        clips = prompts.shape[:-3]
-        mask = layout.mask.expand(*clips, *layout.mask.shape).flatten(0, -2)
-        features = alm.encode_prompts(prompts.flatten(0, -3), mask).unflatten(0, (*clips, len(layout.ids)))
+        features = alm.encode_prompts(prompts, layout.mask, layout.shared(context))
         return bank.class_means(features) if several else features
