@@ -1,4 +1,4 @@
-"""What every method can do and what it costs, found out by trying it on the bundled tiny model.
+"""What every method can do, needs and costs, found out by trying it on the bundled tiny model.
 
     python benchmarks/capabilities.py --output docs/methods/capabilities.md
 
@@ -9,28 +9,48 @@ the machine.
 from __future__ import annotations
 
 import argparse
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from peft import PeftModel, get_peft_model
 
-from alm_prompt import AlmForAudioClassification, AlmPromptError, parse_method
+from alm_prompt import (
+    AlmForAudioClassification,
+    AlmPromptError,
+    CoCoOpPromptConfig,
+    CoOpPromptConfig,
+    DePTPromptConfig,
+    PalmPromptConfig,
+    PromptConfig,
+    parse_method,
+)
 from alm_prompt.data import base_novel_classes
-from alm_prompt.data.world import WORLD_CLASSES
+from alm_prompt.data.world import TINY_MODEL, WORLD_CLASSES
 
-STACKS = (
+EXPRESSIONS = (
     "coop",
     "cocoop",
     "kgcoop",
     "palm",
+    "coop+palm",
+    "cocoop+palm",
     "linear_probe",
     "coop+dept",
     "coop+sept",
     "coop+zebra",
     "cocoop+zebra",
+    "palm+zebra",
+    "linear_probe+zebra",
+    "coop+palm+zebra",
     "coop+sept+zebra",
 )
+WITH_OPTIONS = {
+    "coop, one context per class": CoOpPromptConfig(class_specific=True),
+    "coop, reference encoders": CoOpPromptConfig(encoder_mode="reference"),
+    "cocoop, feedback to text features": CoCoOpPromptConfig(feedback="text_features"),
+    "palm, without text features": PalmPromptConfig(text_features=False),
+    "coop+dept, without fusion": DePTPromptConfig(prompt=CoOpPromptConfig(), fusion=False),
+}
 CLIPS = 16
 HEADER = """# Capabilities
 
@@ -40,12 +60,22 @@ Made by a probe, not by hand:
 python benchmarks/capabilities.py --output docs/methods/capabilities.md
 ```
 
-The bundled tiny model, {base} training classes, a batch of {clips} clips. "Prompts" are texts that the text tower
-reads, once everything that does not depend on learned numbers has been computed. "Other classes" are {novel} classes
-that nobody trained on: whether the method's logits for them move with what it learned, or are those of zero-shot.
+The bundled tiny model, {base} training classes, a batch of {clips} clips.
 
-| method | learned numbers | prompts per training step | prompts per prediction | other classes |
-|---|---:|---:|---:|---|
+- **learned numbers**: size of the adapter; grows with the widths of the backbone.
+- **training needs**: `features`: audio features that are computed once, and no audio tower; `waveforms`: the audio
+  tower in every step; `no audio`: the loss is the same whatever the clips.
+- **prompts per step**: texts that the text tower reads in a training step, once everything that does not depend on
+  learned numbers has been computed.
+- **per prediction**: the same for a batch that is classified. 0 leaves nothing but products of matrices.
+- **class vectors**: `fixed`: a prediction is the cosine with one vector per class, which can be taken elsewhere;
+  `per clip`: every clip has its own; `not all`: the prediction is more than that cosine.
+- **other classes**: {novel} that nobody trained on. `learned`: their logits move with what was learned; `in part`:
+  they do, but something is missing for them (`model.fallback_classes` names them); `zero-shot`: they do not;
+  `refused`.
+
+| method | learned numbers | training needs | prompts per step | per prediction | class vectors | other classes |
+|---|---:|---|---:|---:|---|---|
 """
 
 
@@ -57,7 +87,7 @@ class PromptCount:
         model.alm.text_tower.register_forward_hook(self._add)
 
     def _add(self, module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        self.prompts += len(output)
+        self.prompts += output.shape[:-1].numel()
 
     def of(self, call) -> int:
         """Prompts read by a call, after one that fills what is kept."""
@@ -67,35 +97,64 @@ class PromptCount:
         return self.prompts
 
 
-def on_other_classes(model: PeftModel, audio_features: torch.Tensor, novel: tuple[str, ...]) -> str:
-    """Whether a method has learned anything that reaches other classes."""
+def training_batch(model: PeftModel, features: torch.Tensor) -> tuple[str, dict[str, torch.Tensor]]:
+    """What a training step needs of the audio, and a batch that it takes: audio features wherever they are enough."""
+    labels = torch.arange(CLIPS) % len(model.class_names)
+    model.train()
+    try:
+        loss, other = (model(audio_features=audio, labels=labels).loss for audio in (features, features.flip(0)))
+    except AlmPromptError:
+        bins = model.get_base_model().config.audio_config.num_mel_bins
+        return "waveforms", {"input_features": torch.randn(CLIPS, 1, 64, bins), "labels": labels}
+    return "no audio" if torch.equal(loss, other) else "features", {"audio_features": features, "labels": labels}
+
+
+@torch.no_grad()
+def class_vectors(model: PeftModel, features: torch.Tensor) -> str:
+    """Whether predictions are cosines with one vector per class, whatever the clip."""
+    output = model(audio_features=features)
+    if output.text_embeds.dim() == 3:
+        return "per clip"
+    cosines = output.audio_embeds @ output.text_embeds.T
+    scale = output.logits.norm() / cosines.norm()
+    return "fixed" if torch.allclose(output.logits, scale * cosines, atol=1e-3) else "not all"
+
+
+def on_other_classes(model: PeftModel, features: torch.Tensor, novel: tuple[str, ...]) -> str:
+    """Whether anything that a method has learned reaches other classes."""
     try:
         model.set_classes(novel)
     except AlmPromptError:
         return "refused"
     with torch.no_grad():
-        before = model(audio_features=audio_features).logits
+        before = model(audio_features=features).logits
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter))
-        after = model(audio_features=audio_features).logits
-    return "zero-shot" if torch.equal(before, after) else "learned prompt"
+        after = model(audio_features=features).logits
+    if torch.equal(before, after):
+        return "zero-shot"
+    return "in part" if model.fallback_classes else "learned"
 
 
-def probe(stack: str) -> str:
+def probe(label: str, config: PromptConfig) -> str:
     """One row of the table."""
     torch.manual_seed(0)
     base, novel = base_novel_classes(WORLD_CLASSES)
-    alm = AlmForAudioClassification.from_pretrained(files("alm_prompt") / "assets" / "tiny_alm", class_names=base)
-    model = get_peft_model(alm, parse_method(stack))
-    audio_features = torch.randn(CLIPS, alm.config.projection_dim)
-    labels = torch.arange(CLIPS) % len(base)
+    alm = AlmForAudioClassification.from_pretrained(TINY_MODEL, class_names=base)
+    model = get_peft_model(alm, config)
+    features = torch.randn(CLIPS, alm.config.projection_dim)
+    needs, batch = training_batch(model, features)
     count = PromptCount(alm)
-    training = count.of(lambda: model.train()(audio_features=audio_features, labels=labels).loss.backward())
+    if needs != "waveforms":
+        alm.alm.audio_tower = None
+    training = count.of(lambda: model(**batch).loss.backward())
+    model.eval()
     with torch.no_grad():
-        prediction = count.of(lambda: model.eval()(audio_features=audio_features))
-    learned = model.get_nb_trainable_parameters()[0]
-    return f"| {stack} | {learned:,} | {training} | {prediction} | {on_other_classes(model, audio_features, novel)} |"
+        prediction = count.of(lambda: model(audio_features=features))
+    cells = [label, f"{model.get_nb_trainable_parameters()[0]:,}", needs, training, prediction]
+    cells += [class_vectors(model, features), on_other_classes(model, features, novel)]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -104,7 +163,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     base, novel = base_novel_classes(WORLD_CLASSES)
-    rows = [probe(stack) for stack in STACKS]
+    configs = {expression: parse_method(expression) for expression in EXPRESSIONS} | WITH_OPTIONS
+    rows = [probe(label, configs[label]) for label in sorted(configs)]
     args.output.write_text(HEADER.format(base=len(base), novel=len(novel), clips=CLIPS) + "\n".join(rows) + "\n")
     print("\n".join(rows))
 

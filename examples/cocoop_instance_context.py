@@ -32,7 +32,9 @@ def text_per_clip(model: PeftModel, features: torch.Tensor) -> torch.Tensor:
 def prompts_per_clip(model: PeftModel, clip: torch.Tensor) -> int:
     """Prompts that the text tower reads to classify two clips instead of one."""
     read = []
-    hook = model.get_base_model().alm.text_tower.register_forward_hook(lambda *call: read.append(len(call[2])))
+    hook = model.get_base_model().alm.text_tower.register_forward_hook(
+        lambda *call: read.append(call[2][..., 0].numel())
+    )
     with torch.no_grad():
         model(audio_features=clip[None])
         model(audio_features=clip.expand(2, -1))

@@ -63,7 +63,7 @@ def test_feedback_to_text_features_shifts_coops_unit_embeddings(make_tiny_alm, a
 def test_feedback_to_text_features_reads_one_prompt_per_class(tiny_alm, audio_batch):
     model = get_peft_model(tiny_alm, CoCoOpPromptConfig(n_ctx=3, feedback="text_features"))
     read = []
-    tiny_alm.alm.text_tower.register_forward_hook(lambda module, inputs, output: read.append(len(output)))
+    tiny_alm.alm.text_tower.register_forward_hook(lambda module, inputs, output: read.append(output[..., 0].numel()))
     model(**audio_batch)
     assert read == [4]
 

@@ -233,7 +233,7 @@ def test_palm_is_written_alone_or_around_another_method():
         (lambda: PalmPromptConfig(prompt=DePTPromptConfig(prompt=CoOpPromptConfig())), "DePTPromptConfig with these"),
         (lambda: PalmPromptConfig(prompt=CoOpPromptConfig(), text_features=False), "leaves nothing of CoOpPrompt"),
         (lambda: PalmPromptConfig(prompt=PalmPromptConfig()), "stands twice"),
-        (lambda: PalmPromptConfig(prompt="coop"), "prompt is 'coop'"),
+        (lambda: PalmPromptConfig(prompt="coop"), "prompt is of type str"),
     ],
 )
 def test_bad_stacks_are_named(make, message):
