@@ -22,6 +22,7 @@ from alm_prompt import (
     DePTPromptConfig,
     PalmPromptConfig,
     PromptConfig,
+    audio_free_dataset,
     parse_method,
 )
 from alm_prompt.data import base_novel_classes
@@ -63,8 +64,8 @@ python benchmarks/capabilities.py --output docs/methods/capabilities.md
 The bundled tiny model, {base} training classes, a batch of {clips} clips.
 
 - **learned numbers**: size of the adapter; grows with the widths of the backbone.
-- **training needs**: `features`: audio features that are computed once, and no audio tower; `waveforms`: the audio
-  tower in every step; `no audio`: the loss is the same whatever the clips.
+- **training needs**: `features`: computed once, of clips or of sentences about the classes (audio-free), and no audio
+  tower; `waveforms`: the audio tower in every step.
 - **prompts per step**: texts that the text tower reads in a training step, once everything that does not depend on
   learned numbers has been computed.
 - **per prediction**: the same for a batch that is classified. 0 leaves nothing but products of matrices.
@@ -98,15 +99,18 @@ class PromptCount:
 
 
 def training_batch(model: PeftModel, features: torch.Tensor) -> tuple[str, dict[str, torch.Tensor]]:
-    """What a training step needs of the audio, and a batch that it takes: audio features wherever they are enough."""
-    labels = torch.arange(CLIPS) % len(model.class_names)
+    """What a training step needs, and a batch that it takes: features, also of sentences, wherever they are enough."""
+    alm, labels = model.get_base_model().alm, torch.arange(CLIPS) % len(model.class_names)
+    sentences = audio_free_dataset(model, {name: [f"the sound of {name}"] for name in model.class_names})
+    audio_tower, alm.audio_tower = alm.audio_tower, None
     model.train()
     try:
-        loss, other = (model(audio_features=audio, labels=labels).loss for audio in (features, features.flip(0)))
+        model(audio_features=sentences.features, labels=torch.tensor(sentences.labels)).loss.backward()
     except AlmPromptError:
-        bins = model.get_base_model().config.audio_config.num_mel_bins
+        alm.audio_tower = audio_tower
+        bins = alm.config.audio_config.num_mel_bins
         return "waveforms", {"input_features": torch.randn(CLIPS, 1, 64, bins), "labels": labels}
-    return "no audio" if torch.equal(loss, other) else "features", {"audio_features": features, "labels": labels}
+    return "features", {"audio_features": features, "labels": labels}
 
 
 @torch.no_grad()
@@ -146,8 +150,6 @@ def probe(label: str, config: PromptConfig) -> str:
     features = torch.randn(CLIPS, alm.config.projection_dim)
     needs, batch = training_batch(model, features)
     count = PromptCount(alm)
-    if needs != "waveforms":
-        alm.alm.audio_tower = None
     training = count.of(lambda: model(**batch).loss.backward())
     model.eval()
     with torch.no_grad():
