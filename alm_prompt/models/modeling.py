@@ -11,11 +11,21 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, ClapModel, PreTrainedModel
 
 from ..errors import AlmPromptError
+from ..losses import contrastive_loss, gather_pairs
 from ..outputs import AlmOutput
 from .audio_towers import build_audio_tower
 from .class_head import similarity_output
 from .configuration import AlmConfig
 from .convert.clap import config_from_clap, state_dict_from_clap
+from .joining import (
+    AUDIO_PREFIXES,
+    TEXT_PREFIXES,
+    TowerSource,
+    audio_config_of,
+    copy_weights,
+    default_pooling,
+    text_config_of,
+)
 from .projections import build_projection
 from .text_tower import TextTower, pad_token_ids
 
@@ -95,6 +105,35 @@ class AlmModel(AlmPreTrainedModel):
         )
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
+
+    @classmethod
+    def from_towers(cls, audio: TowerSource, text: TowerSource, projection_dim: int = 512, **options: Any) -> AlmModel:
+        """Join an audio tower with a text encoder, to be aligned by contrastive training.
+
+        The weights of both are taken over; the projections are new. Classifying before training is guessing.
+
+        Args:
+            audio: a LAION CLAP checkpoint, a `ClapAudioModel`, an [`AlmModel`] or a tower of one: a folder, a Hub id
+                or the model itself. A configuration in its place gives a tower that has learned nothing.
+            text: in the same ways, a text encoder of `transformers` of type `bert`, `roberta`, `clap_text_model`,
+                `clip_text_model`, `gpt2` or `t5`, or a model with such an encoder (CLIP, CLAP, an [`AlmModel`]).
+            projection_dim: joint dimension `d`.
+            **options: other settings of [`AlmConfig`]. `text_pooling` is by default `"eos"` for CLIP, `"pooler"` for
+                CLAP and `"mean"` for the others; `t5` needs a `text_max_length`.
+
+        Returns:
+            The model in evaluation mode, float32.
+
+        Raises:
+            AlmPromptError: a tower of another type, a pooling or length that does not go with the text encoder, or
+                weights that are missing.
+        """
+        audio_config, text_config = audio_config_of(audio), text_config_of(text)
+        options.setdefault("text_pooling", default_pooling(text_config))
+        model = cls(AlmConfig(audio_config, text_config, projection_dim, **options))
+        copy_weights(getattr(model.audio_tower, "model", model.audio_tower), audio, AUDIO_PREFIXES)
+        copy_weights(model.text_tower.model, text, TEXT_PREFIXES)
+        return model.eval()
 
     def get_input_embeddings(self) -> nn.Module:
         """Token embedding table of the text tower."""
@@ -178,23 +217,37 @@ class AlmModel(AlmPreTrainedModel):
             attention_mask: `[N, L]`.
             input_features: `[B, ...]`.
             feature_mask: `[B, P]`.
-            return_loss: clip `i` and text `i` are a pair (`N == B`); return the symmetric cross-entropy (CLIP, arXiv
-                2103.00020, section 2.3).
+            return_loss: clip `i` and text `i` are a pair (`N == B`); return [`~losses.contrastive_loss`]. Where
+                `torch.distributed` runs several processes, pairs are compared with those of all of them, so all must
+                ask for the loss at the same time; the mean over the processes is the loss over all pairs.
+
+        Raises:
+            AlmPromptError: `return_loss` with another number of clips than of texts.
         """
         audio_features = self.get_audio_features(input_features, feature_mask)
         text_features = self.get_text_features(input_ids, attention_mask)
         output = similarity_output(audio_features, text_features, self.logit_scale.exp())
-        loss = None
-        if return_loss:
-            pairs = torch.arange(len(output.logits), device=output.logits.device)
-            cross_entropy = nn.functional.cross_entropy
-            loss = (cross_entropy(output.logits, pairs) + cross_entropy(output.logits.T, pairs)) / 2
         return AlmOutput(
-            loss=loss,
+            loss=self._contrastive_loss(output.audio_embeds, output.text_embeds) if return_loss else None,
             logits_per_audio=output.logits,
             audio_embeds=output.audio_embeds,
             text_embeds=output.text_embeds,
         )
+
+    def _contrastive_loss(self, audio_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Loss over the pairs of all processes; here, this process's share of it."""
+        if len(audio_embeds) != len(text_embeds):
+            raise AlmPromptError(
+                f"return_loss=True with {len(audio_embeds)} clips and {len(text_embeds)} texts; give one text per clip"
+            )
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        processes = torch.distributed.get_world_size() if distributed else 1
+        scale = self.logit_scale.exp()
+        if processes == 1:
+            return contrastive_loss(audio_embeds, text_embeds, scale)
+        # Data-parallel training takes the mean of the processes' gradients, where their shares are a sum.
+        audio_embeds, text_embeds, own = gather_pairs(audio_embeds, text_embeds)
+        return processes * contrastive_loss(audio_embeds, text_embeds, scale, own)
 
 
 AutoModel.register(AlmConfig, AlmModel)
