@@ -51,6 +51,38 @@ class DataOptions:
 
 
 @dataclass
+class TrainingDataOptions(DataOptions):
+    """The same, or sentences that stand in for clips."""
+
+    data: str | None = field(
+        default=None, metadata={"help": "folder with one sub-folder per class, or a CSV file; not with --audio-free"}
+    )
+    audio_free: bool = field(
+        default=False, metadata={"help": "learn from sentences about the --classes in place of clips"}
+    )
+    sentences: str | None = field(
+        default=None,
+        metadata={"help": "with --audio-free: JSON file of sentences per class; made of shipped text if unset"},
+    )
+    noise_std: float = field(
+        default=0.0, metadata={"help": "with --audio-free: Gaussian noise on the unit vectors of the sentences"}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.audio_free:
+            if self.data is None:
+                raise AlmPromptError("--data is missing; name a folder or CSV file of clips, or add --audio-free")
+            if self.sentences is not None or self.noise_std:
+                raise AlmPromptError("--sentences and --noise-std belong to --audio-free; add it")
+        elif self.data is not None:
+            raise AlmPromptError("--audio-free learns from sentences; leave out --data")
+        elif not self.classes:
+            raise AlmPromptError("--audio-free does not know the classes; add --classes dog rain siren")
+        if not self.noise_std >= 0:
+            raise AlmPromptError(f"--noise-std must be at least 0, got {self.noise_std}")
+
+
+@dataclass
 class MethodOptions:
     """What is learned."""
 
@@ -70,7 +102,7 @@ class MethodOptions:
 class TrainingOptions:
     """The recipe of the published runs: SGD with momentum 0.9, constant rate."""
 
-    shots: int = field(default=16, metadata={"help": "training clips per class"})
+    shots: int = field(default=16, metadata={"help": "training clips (or sentences) per class"})
     allow_fewer: bool = field(
         default=False, metadata={"help": "take all clips of a class that has fewer than --shots"}
     )
@@ -186,6 +218,12 @@ class ConvertOptions:
     tokenizer: str | None = field(
         default=None,
         metadata={"help": "folder or Hub id of the text model's tokenizer; the one that the family was trained with"},
+    )
+    generation: bool = field(
+        default=False, metadata={"help": "pengi: convert the whole model, which writes text, in place of a classifier"}
+    )
+    decoder_tokenizer: str | None = field(
+        default=None, metadata={"help": "with --generation: folder or Hub id of the tokenizer of what is written"}
     )
 
 

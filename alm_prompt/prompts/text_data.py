@@ -80,12 +80,13 @@ def read_neighbors(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     return _read_classes(Path(path), "neighbours", '{"dog": ["barking", "yapping"]}')
 
 
-def read_descriptions(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+def read_descriptions(path: str | os.PathLike[str], kind: str = "descriptions") -> dict[str, list[str]]:
     """Reads descriptions from a JSON file; `checked_descriptions` then holds them to a class list.
 
     Args:
         path: a file with `{class name: [sentences]}`, alone or under the key `"classes"` beside a header as in the
             shipped files.
+        kind: what an error calls them.
 
     Returns:
         Sentences per class.
@@ -93,7 +94,7 @@ def read_descriptions(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     Raises:
         AlmPromptError: the file is missing, is not JSON, or does not hold a list of sentences per class.
     """
-    return _read_classes(Path(path), "descriptions", '{"dog": ["A dog barks twice in a yard."]}')
+    return _read_classes(Path(path), kind, '{"dog": ["A dog barks twice in a yard."]}')
 
 
 def shipped_neighbors(class_names: Sequence[str]) -> dict[str, list[str]]:
