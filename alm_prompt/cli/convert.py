@@ -21,7 +21,7 @@ def run(argv: list[str]) -> None:
     options, request = parser.parse(argv)
     from ..models.convert.checkpoint import REPORT_NAME, convert_checkpoint
 
-    report = convert_checkpoint(request.family, request.checkpoint, request.output, options.tokenizer)
+    report = convert_checkpoint(request.family, request.checkpoint, request.output, **vars(options))
     tensors, filters = report["tensors"], report["mel_filters"]
     print(f"{request.output}: {report['parameters']:,} parameters in {tensors['written']} tensors")
     print(f"left out: {tensors['dropped']} of the checkpoint's {tensors['read']} tensors, listed in {REPORT_NAME}")

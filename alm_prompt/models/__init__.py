@@ -5,6 +5,7 @@ from .class_head import ClassHead, similarity_output
 from .classification import AlmForAudioClassification
 from .configuration import AlmConfig
 from .modeling import AlmModel
+from .pengi import PengiConfig, PengiForConditionalGeneration, PengiProcessor
 from .processing import AlmFeatureExtractor, AlmProcessor
 from .scores import audio_entailment, audio_quality, audio_text_cosines, fit_entailment_thresholds
 
@@ -16,6 +17,9 @@ __all__ = [
     "AlmProcessor",
     "ClassBank",
     "ClassHead",
+    "PengiConfig",
+    "PengiForConditionalGeneration",
+    "PengiProcessor",
     "audio_entailment",
     "audio_quality",
     "audio_text_cosines",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...audio.features import mel_filters
 from ...errors import AlmPromptError
 from ...versions import installed_versions
-from ..modeling import AlmModel
 from ..processing import AlmFeatureExtractor, AlmProcessor
 from .family import Family, FrontEnd
 from .htsat import split_qkv
@@ -23,7 +22,7 @@ from .laion import LAION
 from .mapping import MappedWeights, Weights, check_weights, map_weights
 from .msclap_2022 import MSCLAP_2022
 from .msclap_2023 import MSCLAP_2023
-from .pengi import PENGI
+from .pengi import PENGI, PENGI_GENERATION
 from .reading import check_checkpoint_file, file_sha256, read_checkpoint
 from .reclap import RECLAP
 
@@ -34,6 +33,8 @@ FAMILIES: dict[str, Family] = {
     "laion": LAION,
     "reclap": RECLAP,
 }
+# Those that can be converted together with what writes text.
+WRITING_FAMILIES: dict[str, Family] = {"pengi": PENGI_GENERATION}
 # Relatives that no converter is for, by a name's beginning.
 OTHERS = {
     "audio_model.": "it is a CLAP of transformers, whose folder from_pretrained opens as it is",
@@ -49,7 +50,12 @@ TABLE_PADDING = 128
 
 
 def convert_checkpoint(
-    family: str, checkpoint: str | Path, output: str | Path, tokenizer: str | Path | None = None
+    family: str,
+    checkpoint: str | Path,
+    output: str | Path,
+    tokenizer: str | Path | None = None,
+    generation: bool = False,
+    decoder_tokenizer: str | Path | None = None,
 ) -> dict[str, Any]:
     """Convert an official checkpoint into a folder that `from_pretrained` opens.
 
@@ -60,19 +66,24 @@ def convert_checkpoint(
         checkpoint: the official weight file, or a `.safetensors` file of the same tensors.
         output: the folder to write; it must not exist, or be empty.
         tokenizer: folder or Hub id of the tokenizer; default: the one that the family was trained with.
+        generation: whether the model is to write text, for [`PengiForConditionalGeneration`]; default: it classifies.
+        decoder_tokenizer: the same as `tokenizer`, for what it writes.
 
     Returns:
         The report, which also lies in the folder as `conversion_report.json`.
 
     Raises:
-        AlmPromptError: the family is unknown, the folder is taken, or the checkpoint or the tokenizer cannot be read
-            or is of another model.
+        AlmPromptError: the family is unknown or writes no text, the folder is taken, or the checkpoint or a tokenizer
+            cannot be read or is of another model.
     """
-    if family not in FAMILIES:
-        raise AlmPromptError(f"no family {family!r}; choose one of {', '.join(FAMILIES)}")
-    settings = FAMILIES[family]
+    settings = _settings(family, generation)
+    if decoder_tokenizer is not None and not generation:
+        raise AlmPromptError(f"decoder_tokenizer {str(decoder_tokenizer)!r} is for generation only; add --generation")
     output, source = _check_output(Path(output)), check_checkpoint_file(checkpoint)
-    text, text_name = _open_tokenizer(str(tokenizer or settings.tokenizer), settings.pad_token)
+    references = {"tokenizer": tokenizer or settings.tokenizer}
+    if generation:
+        references["decoder_tokenizer"] = decoder_tokenizer or settings.decoder_tokenizer
+    tokenizers = {argument: _open_tokenizer(argument, str(name), settings) for argument, name in references.items()}
     weights = read_checkpoint(source)
     _check_family(family, weights, source)
     try:
@@ -80,7 +91,14 @@ def convert_checkpoint(
         extractor, mel_difference = _feature_extractor(settings.front_end(weights))
     except AlmPromptError as error:
         raise AlmPromptError(f"checkpoint {source} as {family}: {error}") from error
-    _check_vocabulary(text, text_name, model)
+    alm = model.get_submodule(settings.alm)
+    tables = {"tokenizer": alm.get_input_embeddings(), "decoder_tokenizer": model.get_input_embeddings()}
+    for argument, opened in tokenizers.items():
+        _check_vocabulary(argument, opened, tables[argument])
+    processor = settings.processor(extractor, **tokenizers)
+    if generation:
+        model.config.update(processor.stopping_ids)
+        model.generation_config.update(**processor.stopping_ids)
     dropped = sum(map(len, mapped.dropped.values()))
     report = {
         "family": family,
@@ -88,13 +106,22 @@ def convert_checkpoint(
         "tensors": {"read": len(weights), "dropped": dropped, "written": len(mapped.weights)},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dropped": mapped.dropped,
-        "logit_scale": math.exp(mapped.weights["logit_scale"]),
+        "logit_scale": alm.logit_scale.exp().item(),
         "mel_filters": {"max_difference": mel_difference, "stored": extractor.mel_filters is not None},
-        "tokenizer": text_name,
+        **{argument: _name(opened) for argument, opened in tokenizers.items()},
         "versions": installed_versions(),
     }
-    _write(output, model, AlmProcessor(extractor, text), report)
+    _write(output, model, processor, report)
     return report
+
+
+def _settings(family: str, generation: bool) -> Family:
+    if family not in FAMILIES:
+        raise AlmPromptError(f"no family {family!r}; choose one of {', '.join(FAMILIES)}")
+    families = WRITING_FAMILIES if generation else FAMILIES
+    if family not in families:
+        raise AlmPromptError(f"{family} writes no text; leave out --generation, or choose {', '.join(families)}")
+    return families[family]
 
 
 def _check_output(folder: Path) -> Path:
@@ -104,8 +131,7 @@ def _check_output(folder: Path) -> Path:
     return folder
 
 
-def _open_tokenizer(reference: str, pad_token: str | None) -> tuple[PreTrainedTokenizerBase, str]:
-    """The tokenizer, and its name without the way to it on this machine."""
+def _open_tokenizer(argument: str, reference: str, family: Family) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             reference, model_input_names=["input_ids", "attention_mask"], trust_remote_code=False
@@ -113,11 +139,21 @@ def _open_tokenizer(reference: str, pad_token: str | None) -> tuple[PreTrainedTo
     except (OSError, ValueError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise AlmPromptError(
-            f"tokenizer {reference!r} cannot be opened ({reason}); give its folder or Hub id with --tokenizer"
+            f"tokenizer {reference!r} cannot be opened ({reason}); give its folder or Hub id with {_flag(argument)}"
         ) from error
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = pad_token
-    return tokenizer, Path(reference).name if Path(reference).is_dir() else reference
+        tokenizer.pad_token = family.pad_token
+    return tokenizer
+
+
+def _flag(argument: str) -> str:
+    return f"--{argument.replace('_', '-')}"
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's name, without the way to it on this machine."""
+    name = tokenizer.name_or_path
+    return Path(name).name if Path(name).is_dir() else name
 
 
 def _check_family(family: str, weights: Weights, source: Path) -> None:
@@ -135,26 +171,29 @@ def _check_family(family: str, weights: Weights, source: Path) -> None:
     )
 
 
-def _build(family: Family, weights: Weights) -> tuple[AlmModel, MappedWeights]:
+def _build(family: Family, weights: Weights) -> tuple[PreTrainedModel, MappedWeights]:
     """The model of a checkpoint, to be saved. It cannot run: buffers that are not saved stay without values."""
     config = family.config(weights)
     mapped = map_weights(split_qkv(weights), family.parts)
     if family.logit_scale is not None:
-        mapped.weights["logit_scale"] = torch.tensor(family.logit_scale)
+        mapped.weights[f"{family.alm}.logit_scale".lstrip(".")] = torch.tensor(family.logit_scale)
     with torch.device("meta"):
-        model = AlmModel(config)
+        model = family.model(config)
     check_weights(mapped.weights, model.state_dict())
+    for name, source in model.all_tied_weights_keys.items():
+        if not torch.equal(mapped.weights[name], mapped.weights[source]):
+            raise AlmPromptError(f"tensor {name} differs from {source}, which it has to be one with")
     model.load_state_dict(mapped.weights, assign=True)
     model.tie_weights()
     return model, mapped
 
 
-def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, model: AlmModel) -> None:
-    tokens, rows = len(tokenizer), model.text_tower.token_embedding.num_embeddings
+def _check_vocabulary(argument: str, tokenizer: PreTrainedTokenizerBase, table: nn.Embedding) -> None:
+    tokens, rows = len(tokenizer), table.num_embeddings
     if not 0 <= rows - tokens < TABLE_PADDING:
         raise AlmPromptError(
-            f"tokenizer {name!r} has {tokens} tokens, the checkpoint's text model {rows}; give the one that it was "
-            "trained with as --tokenizer"
+            f"tokenizer {_name(tokenizer)!r} has {tokens} tokens, the checkpoint's text model {rows}; give the one "
+            f"that it was trained with as {_flag(argument)}"
         )
 
 
@@ -168,7 +207,7 @@ def _feature_extractor(front_end: FrontEnd) -> tuple[AlmFeatureExtractor, float 
     return (as_stored if difference > MEL_TOLERANCE else by_recipe), difference
 
 
-def _write(output: Path, model: AlmModel, processor: AlmProcessor, report: dict[str, Any]) -> None:
+def _write(output: Path, model: PreTrainedModel, processor: AlmProcessor, report: dict[str, Any]) -> None:
     partial = output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
     try:
         partial.mkdir(parents=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..configuration import AlmConfig
+from ..modeling import AlmModel
+from ..processing import AlmProcessor
 from .mapping import Part, Weights
 
 
@@ -37,12 +39,20 @@ class Family:
         front_end: chooses the front end by the tensors.
         logit_scale: natural logarithm of the constant scale of a family that learned none.
         pad_token: token to pad with, for a tokenizer that names none.
+        model: class of the converted model.
+        processor: class of its processor.
+        alm: name of the dual encoder inside the converted model; empty where it is the model itself.
+        decoder_tokenizer: Hub id of the tokenizer of what the model writes, if it writes.
     """
 
     mark: str
     tokenizer: str
     parts: tuple[Part, ...]
-    config: Callable[[Weights], AlmConfig]
+    config: Callable[[Weights], PreTrainedConfig]
     front_end: Callable[[Weights], FrontEnd]
     logit_scale: float | None = None
     pad_token: str | None = None
+    model: type[PreTrainedModel] = AlmModel
+    processor: type[AlmProcessor] = AlmProcessor
+    alm: str = ""
+    decoder_tokenizer: str | None = None

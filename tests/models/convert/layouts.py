@@ -6,7 +6,7 @@ windows and mel bands are the official ones, widths are those of a [`Sizes`].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers.audio_utils import mel_filter_bank
@@ -26,6 +26,10 @@ class Sizes:
     feed_forward: int = 256
     positions: int = 120
     joint: int = 24
+    decoder_width: int = 64
+    decoder_vocabulary: int = 257
+    decoder_layers: int = 2
+    mapper_layers: int = 1
 
 
 class Draw:
@@ -211,6 +215,27 @@ def t5_encoder(draw: Draw, prefix: str, vocabulary: int, layers: int = 24) -> No
     draw.normal(f"{prefix}encoder.final_layer_norm.weight", width, scale=0.2, mean=1.0)
 
 
+def pengi_decoder(draw: Draw) -> None:
+    """Two mappers and GPT-2, which has a width of its own."""
+    sizes, width = draw.sizes, draw.sizes.decoder_width
+    draw.sizes = replace(sizes, text_width=width, feed_forward=4 * width)
+    gpt2(draw, "caption_decoder.gpt.transformer.", sizes.decoder_vocabulary, sizes.decoder_layers, buffers=True)
+    draw.sizes = sizes
+    draw.weights["caption_decoder.gpt.lm_head.weight"] = draw.weights["caption_decoder.gpt.transformer.wte.weight"]
+    for mapper in ("caption_decoder.audio_project.", "caption_decoder.text_project."):
+        draw.normal(f"{mapper}prefix_const", 40, width)
+        draw.linear(f"{mapper}linear", 40 * width, sizes.joint)
+        for number in range(sizes.mapper_layers):
+            layer = f"{mapper}transformer.layers.{number}."
+            draw.norm(f"{layer}norm1", width)
+            draw.linear(f"{layer}attn.to_queries", width, width, bias=False)
+            draw.linear(f"{layer}attn.to_keys_values", 2 * width, width, bias=False)
+            draw.linear(f"{layer}attn.project", width, width)
+            draw.norm(f"{layer}norm2", width)
+            draw.linear(f"{layer}mlp.fc1", 2 * width, width)
+            draw.linear(f"{layer}mlp.fc2", width, 2 * width)
+
+
 def pengi(draw: Draw, vocabulary: int) -> None:
     htsat(draw, "audio_encoder.base.htsat.", 32_000, TINY_DEPTHS)
     residual(draw, "audio_encoder.projection.", 8 * draw.sizes.embed)
@@ -218,12 +243,7 @@ def pengi(draw: Draw, vocabulary: int) -> None:
     clip_text(draw, "caption_encoder.base.", vocabulary)
     draw.linear("caption_encoder.clip_text_projection", width, width, bias=False)
     residual(draw, "caption_encoder.projection.", width)
-    gpt2(draw, "caption_decoder.gpt.transformer.", 60, layers=1, buffers=True)
-    draw.weights["caption_decoder.gpt.lm_head.weight"] = draw.weights["caption_decoder.gpt.transformer.wte.weight"]
-    for mapper in ("audio_project", "text_project"):
-        draw.normal(f"caption_decoder.{mapper}.prefix_const", 40, width)
-        draw.linear(f"caption_decoder.{mapper}.linear", 40 * 4, draw.sizes.joint)
-        draw.linear(f"caption_decoder.{mapper}.transformer.layers.0.attn.to_queries", 8, 8, bias=False)
+    pengi_decoder(draw)
 
 
 def msclap_2022(draw: Draw, vocabulary: int) -> None:

@@ -248,6 +248,22 @@ def mlp(w: Weights, x: torch.Tensor) -> torch.Tensor:
     return linear(w, "2", linear(w, "0", x).clamp(min=0))
 
 
+def pengi_prefix(w: Weights, embed: torch.Tensor, heads: int = 8) -> torch.Tensor:
+    """What Pengi's decoder reads `[40, width]` for one embedding `[d]`."""
+    constants, width = w["prefix_const"], w["prefix_const"].shape[1]
+    spread = linear(w, "linear", embed / embed.square().sum().sqrt())
+    x = torch.cat([spread.reshape(constants.shape), constants])
+    free = torch.zeros(1, len(x), len(x), dtype=x.dtype)
+    for number in range(sum(name.endswith("norm1.weight") for name in w)):
+        layer = within(w, f"transformer.layers.{number}.")
+        normed = layer_norm(layer, "norm1", x)
+        keys, values = linear(layer, "attn.to_keys_values", normed).split(width, -1)
+        attended = attend(linear(layer, "attn.to_queries", normed), keys, values, heads, (width / heads) ** -0.5, free)
+        x = x + linear(layer, "attn.project", attended)
+        x = x + linear(layer, "mlp.fc2", linear(layer, "mlp.fc1", layer_norm(layer, "norm2", x)).clamp(min=0))
+    return x[len(constants) :]
+
+
 # Whole models
 
 
