@@ -18,6 +18,7 @@ import argparse
 from pathlib import Path
 
 import torch
+import yaml
 
 from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptConfig, parse_method, run_benchmark
 from alm_prompt.data.sources import load_csv
@@ -43,10 +44,11 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="+", default=list(METHODS), help="those of the main job, or any stack such as coop+sept"
     )
-    parser.add_argument("--words", action="store_true", help=f"start the contexts of CoOp in stacks from {WORDS!r}")
+    parser.add_argument("--options", nargs="+", default=[], help="options of methods in stacks: coop.n_ctx=4")
     parser.add_argument("--descriptions", action="store_true", help="read the shipped descriptions, not the names")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--bf16", action="store_true", help="train in mixed precision, in a third of the time")
     args = parser.parse_args()
     # One thread: sums then do not depend on the number of cores, and a rerun gives the same rows.
@@ -66,16 +68,17 @@ def main() -> None:
     )
     if args.descriptions:
         model.set_classes(clips.class_names, descriptions=shipped_descriptions(clips.class_names))
-    context = {"coop.ctx_init": WORDS} if args.words else {}
+    options = {key: yaml.safe_load(value) for key, value in (option.split("=", 1) for option in args.options)}
+    label = "".join(f", {option}" for option in args.options)
     precision = {"bf16": True, "use_cpu": True} if args.bf16 else {}
     result = run_benchmark(
         model,
         processor,
         clips,
-        {name: METHODS[name] if name in METHODS else parse_method(name, context) for name in args.methods},
+        {f"{name}{label}": METHODS[name] if name in METHODS else parse_method(name, options) for name in args.methods},
         seeds=args.seeds,
         allow_fewer=True,
-        training_args={"num_train_epochs": args.epochs, **precision},
+        training_args={"num_train_epochs": args.epochs, "learning_rate": args.learning_rate, **precision},
         output_dir=args.output,
     )
     print(result.markdown(f"Base to novel: {args.data.name}, yamnet-minilm"))
