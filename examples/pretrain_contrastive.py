@@ -1,21 +1,20 @@
 """Contrastive pre-training of a small audio-language model on your audio-caption pairs or the bundled sound world.
 
-python examples/pretrain_contrastive.py --csv pairs.csv --output_dir my-alm --num_train_epochs 20
-python examples/pretrain_contrastive.py --world --pairs 40000 --output_dir tiny-alm
+python examples/pretrain_contrastive.py --csv pairs.csv --rewrites rewrites.json --output_dir my-alm
+torchrun --nproc_per_node 2 examples/pretrain_contrastive.py --world --pairs 40000 --output_dir tiny-alm
 """
 
-import csv
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch.utils.data import Dataset
 from transformers import CLIPTextConfig, HfArgumentParser, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from alm_prompt import AlmConfig, AlmFeatureExtractor, AlmModel, AlmProcessor
+from alm_prompt.data import CaptionDataset, SetEpoch, load_csv
 from alm_prompt.data.world import vocabulary, world_example
 from alm_prompt.models.audio_towers import CnnAudioConfig
+from alm_prompt.prompts import read_descriptions
 
 PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftext|>"  # ids 0, 1, 2
 
@@ -23,30 +22,22 @@ PAD, END, START = "<|pad|>", "<|endoftext|>", "<|startoftext|>"  # ids 0, 1, 2
 @dataclass
 class PretrainArguments:
     csv: str | None = field(default=None, metadata={"help": "CSV file with the columns path and caption."})
+    rewrites: str | None = field(default=None, metadata={"help": "JSON file with rewrites of every caption."})
     world: bool = field(default=False, metadata={"help": "Train on the bundled procedural sound world instead."})
     pairs: int = field(default=40_000, metadata={"help": "Sound world: number of pairs to generate."})
     clip_seconds: float = field(default=2.0, metadata={"help": "Length that every clip is cropped or padded to."})
     width: int = field(default=128, metadata={"help": "Width of the text tower; the audio tower follows it."})
 
 
-class Pairs(Dataset):
-    """Audio-caption pairs: the rows of a CSV file, or the first pairs of the sound world's stream."""
-
-    def __init__(self, args: PretrainArguments, seed: int) -> None:
-        self.world, self.seed = args.world, seed
-        if args.world:
-            self.rows, self.texts = range(args.pairs), vocabulary()
-        else:
-            with open(args.csv, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            self.rows = [(str(Path(args.csv).parent / row["path"]), row["caption"]) for row in rows]
-            self.texts = [row["caption"] for row in rows]
+class WorldPairs:  # the first pairs of the sound world's stream, made when they are asked for
+    def __init__(self, pairs: int, seed: int) -> None:
+        self.pairs, self.seed = pairs, seed
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.pairs
 
     def __getitem__(self, index: int) -> tuple:
-        return world_example(self.seed, index)[:2] if self.world else self.rows[index]
+        return *world_example(self.seed, index)[:2], ()
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -57,8 +48,7 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     settings = {"special_tokens": [PAD, END, START], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=2048, **settings))
-    ids = [(END, 1), (START, 2)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=ids)
+    tokenizer.post_processor = processors.TemplateProcessing(f"{START} $A {END}", None, [(END, 1), (START, 2)])
     ends = {"bos_token": START, "eos_token": END, "pad_token": PAD}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=77, **ends)
 
@@ -81,19 +71,29 @@ def main() -> None:
     if args.world == bool(args.csv):
         raise SystemExit("error: give either --csv pairs.csv or --world")
     torch.manual_seed(training_args.seed)
-    pairs = Pairs(args, training_args.seed)
-    model, processor = build(args, pairs.texts)
+    if args.world:
+        pairs, texts = WorldPairs(args.pairs, training_args.seed), vocabulary()
+    else:
+        rewrites = read_descriptions(args.rewrites) if args.rewrites else {}
+        clips = load_csv(args.csv, label_column="caption")
+        pairs = [(clip.source, clip.label, rewrites.get(clip.label, ())) for clip in clips]
+        texts = [text for _, caption, others in pairs for text in (caption, *others)]
+    dataset = CaptionDataset(pairs, training_args.seed)
+    model, processor = build(args, texts)
     model.audio_tower.to(memory_format=torch.channels_last)  # convolutions on CPU take half the time
 
-    def collate(batch: list[tuple]) -> dict:
-        audio, texts = zip(*batch, strict=True)
-        inputs = processor(list(audio), list(texts), sampling_rate=16_000, truncation=True)
-        return {**inputs, "return_loss": True}
+    def collate(batch: list[dict]) -> dict:
+        audio, text = ([pair[name] for pair in batch] for name in ("audio", "text"))
+        return {**processor(audio, text, sampling_rate=16_000, truncation=True), "return_loss": True}
 
     training_args.remove_unused_columns = False
-    Trainer(model=model, args=training_args, train_dataset=pairs, data_collator=collate).train()
-    model.half().to(memory_format=torch.contiguous_format).save_pretrained(training_args.output_dir)
-    processor.save_pretrained(training_args.output_dir)
+    trainer = Trainer(model=model, args=training_args, train_dataset=dataset, data_collator=collate)
+    trainer.add_callback(SetEpoch(dataset))
+    trainer.train()
+    if training_args.should_save:
+        model.half().to(memory_format=torch.contiguous_format).save_pretrained(training_args.output_dir)
+        processor.save_pretrained(training_args.output_dir)
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
