@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from transformers import GPT2Config
 
 import alm_prompt.methods  # noqa: F401 (registers the methods)
+from alm_prompt import AlmConfig, AlmProcessor, PengiConfig, PengiForConditionalGeneration, PengiProcessor
 from alm_prompt.cli.main import main
 from alm_prompt.data.world import write_world
 from alm_prompt.registry import METHODS
@@ -56,7 +58,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     clips = write_world(folder / "my-sounds", per_class=8)
     shutil.copy(clips[0].source, folder / "some.wav")
+    write_tiny_pengi(folder / "models" / "pengi-writer")
     return folder
+
+
+def write_tiny_pengi(folder: Path) -> None:
+    """Pengi with the bundled model as its encoders, and a decoder that has learned nothing."""
+    tiny = ROOT / "alm_prompt" / "assets" / "tiny_alm"
+    encoders = AlmProcessor.from_pretrained(tiny)
+    processor = PengiProcessor(encoders.feature_extractor, encoders.tokenizer, encoders.tokenizer)
+    decoder = GPT2Config(vocab_size=len(encoders.tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=128)
+    config = PengiConfig(AlmConfig.from_pretrained(tiny), decoder, mapper_layers=1, **processor.stopping_ids)
+    PengiForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 @pytest.fixture
