@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import normalize
 
 from ..errors import AlmPromptError
+from .frozen import frozen
 from .prompt_layout import PromptLayout, layout_prompts
 
 if TYPE_CHECKING:
@@ -220,18 +221,9 @@ class ClassBank:
         return ids
 
 
-@contextmanager
-def frozen_text(alm: AlmModel) -> Iterator[None]:
-    """Text encoder without dropout and without gradients, and results that a later training step may use."""
-    modes = [(part, part.training) for part in (alm.text_tower, alm.text_projection)]
-    for part, _ in modes:
-        part.eval()
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        for part, was_training in modes:
-            part.train(was_training)
+def frozen_text(alm: AlmModel) -> AbstractContextManager[None]:
+    """The text encoder in eval mode, without gradients, and with results that a later training step may use."""
+    return frozen(alm.text_tower, alm.text_projection)
 
 
 def _readable(name: str) -> str:

@@ -10,19 +10,21 @@ from torch import nn
 
 
 @contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Run modules in eval mode and without gradients; what they give, a later training step may use.
-
-    Args:
-        *modules: what is run; it is left in the mode that it was in.
-    """
+def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Switch off dropout and the update of running statistics, also where a trainer has switched them on."""
     modes = [(module, module.training) for part in modules for module in part.modules()]
     for part in modules:
         part.eval()
     try:
-        # A training step cannot use a tensor that was made under inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """The same without gradients, and with results that a later training step may use."""
+    # A training step cannot use a tensor that was made under inference mode.
+    with in_eval_mode(*modules), torch.inference_mode(False), torch.no_grad():
+        yield

@@ -18,7 +18,7 @@ from ..audio.waveform import read_waveform
 from ..errors import AlmPromptError
 from ..losses import confident_views, view_entropy
 from ..methods import TtaPromptConfig
-from .feature_cache import in_eval_mode
+from ..models.frozen import frozen, in_eval_mode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +56,7 @@ def view_features(
     extractor = processor.feature_extractor
     rate = extractor.sampling_rate
     features = []
-    with in_eval_mode(model), torch.inference_mode(False), torch.no_grad():
+    with frozen(model):
         for clip in tqdm(clips, desc="Encoding views", unit="clip", disable=not progress):
             wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=extractor.clip_seconds)
             inputs = processor(audio=audio_views(wave, config.views, seed), sampling_rate=rate)

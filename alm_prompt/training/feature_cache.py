@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from transformers.utils.logging import tqdm
 
 from ..audio.waveform import content_hash
@@ -24,6 +21,7 @@ from ..cache import TensorStore, default_cache_folder
 from ..errors import AlmPromptError
 from ..models.encoder_modes import REFERENCE
 from ..models.fingerprint import audio_fingerprint
+from ..models.frozen import in_eval_mode
 
 if TYPE_CHECKING:
     from ..data.clips import AudioClips
@@ -116,16 +114,3 @@ class AudioFeatureCache:
 def _encode(model: AlmForAudioClassification, processor: AlmProcessor, source: Any) -> torch.Tensor:
     inputs = processor(audio=source).to(device=model.device, dtype=model.dtype)
     return model.get_audio_features(**inputs)[0].float().cpu()
-
-
-@contextmanager
-def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Switch off dropout and the update of running statistics, also where a trainer has switched them on."""
-    states = [(module, module.training) for part in modules for module in part.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, training in states:
-            module.training = training
