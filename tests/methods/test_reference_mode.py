@@ -15,12 +15,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import ClapAudioConfig
 
-from alm_prompt import (
-    AlmForAudioClassification,
-    AlmPromptError,
-    CoOpPromptConfig,
-    ZebraPromptConfig,
-)
+from alm_prompt import AlmForAudioClassification, AlmPromptError, CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.models.audio_towers.yamnet import YamnetConfig
 from alm_prompt.models.encoder_modes import running_statistics
 
@@ -145,33 +140,6 @@ def test_training_is_random_and_prediction_is_not(make_alm, tower):
     assert same(statistics(model), before)
 
 
-def test_spec_augment_comes_after_the_batch_norm_in_training_only(make_alm):
-    alm = make_alm()
-    model = reference(alm)
-    normed = []
-    alm.alm.audio_tower.blocks[0].conv1.register_forward_pre_hook(lambda module, inputs: normed.append(inputs[0]))
-    torch.manual_seed(0)
-    for mode in (True, False):
-        model.train(mode)
-        logits(model)
-    frames, bins = ([(hidden == 0).all(dim=dim).any().item() for hidden in normed] for dim in (3, 2))
-    assert frames == bins == [True, False]
-
-
-@pytest.mark.parametrize("tower", ["cnn", "htsat"])
-def test_every_tower_with_a_batch_norm_over_mels_gets_spec_augment_once(make_alm, tower, monkeypatch):
-    calls = []
-    monkeypatch.setattr("alm_prompt.models.encoder_modes.spec_augment", lambda x: calls.append(x.shape) or x)
-    model = reference(make_alm(tower))
-    train(model, steps=1)
-    model.train()
-    model.get_audio_features(clips(model))
-    model.eval()
-    logits(model)
-    mels = model.config.audio_config.num_mel_bins
-    assert calls == [(8, 1, 96, mels)] * 2
-
-
 def test_only_the_prompt_gets_gradients_and_audio_needs_no_graph(make_alm):
     alm = make_alm("htsat")
     model = reference(alm)
@@ -191,7 +159,6 @@ def test_anchors_and_zero_shot_features_are_those_without_dropout(make_alm):
     model.train()
     alm.set_classes(CLASSES)
     with model.class_head.encoders(alm.alm):
-        assert alm.alm.text_projection.training
         assert torch.equal(alm.class_bank.with_template("the {}").zero_shot_embeds(alm.alm), expected)
         assert alm.alm.text_projection.training
 
@@ -205,10 +172,9 @@ model = PeftModel.from_pretrained(AlmForAudioClassification.from_pretrained(fold
 data = torch.load(folder + "/data.pt", weights_only=True)
 with torch.no_grad():
     assert torch.equal(model(input_features=data["clips"]).logits, data["logits"])
-head = model.base_model.model.class_head
-found = {name: getattr(head, container)["default"] for name, container in head.statistics_names.items()}
-assert found.keys() == data["statistics"].keys()
-assert all(torch.equal(found[name], value) for name, value in data["statistics"].items())
+found = {name: value for name, value in model.state_dict().items() if "learned_" in name}
+assert found.keys() == data["learned"].keys()
+assert all(torch.equal(found[name], value) for name, value in data["learned"].items())
 assert not model.class_head.training and not model.alm.training
 """
 
@@ -219,7 +185,8 @@ def test_a_new_process_restores_the_adapter_bitwise(make_alm, tmp_path):
     alm.save_pretrained(tmp_path / "alm")
     model = train(reference(alm))
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
-    data = {"clips": clips(alm, seed=99), "logits": logits(model), "statistics": statistics(model)}
+    learned = {name: value for name, value in model.state_dict().items() if "learned_" in name}
+    data = {"clips": clips(alm, seed=99), "logits": logits(model), "learned": learned}
     torch.save(data, tmp_path / "data.pt")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LOAD, str(tmp_path)]
@@ -261,17 +228,14 @@ def test_adapters_are_added_switched_and_deleted(make_alm, tmp_path):
     assert same(state(alm), before)
 
 
-def test_frozen_adapters_have_no_statistics_and_stay_as_they_were(make_alm, tmp_path):
-    alm = make_alm()
-    model = reference(alm, CoOpPromptConfig(n_ctx=4))
+def test_frozen_adapters_have_no_statistics_and_stay_as_they_were(make_alm):
+    model = reference(make_alm(), CoOpPromptConfig(n_ctx=4))
     assert model.peft_config["default"].encoder_mode == model.class_head.encoder_mode == "frozen"
     assert [name for name in model.state_dict() if "learned_" in name] == [
         "base_model.model.class_head.learned_context.default"
     ]
     model.train()
     assert torch.equal(logits(model), logits(model))
-    with model.class_head.encoders(alm.alm):
-        assert not alm.alm.training
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -298,8 +262,7 @@ def test_what_would_train_on_the_wrong_audio_is_refused(make_alm):
     with pytest.raises(AlmPromptError, match="give input_features") as caught:
         model(audio_features=torch.randn(2, 32))
     assert "\n" not in str(caught.value)
-    model.eval()
-    assert model(audio_features=torch.randn(2, 32)).logits.shape == (2, 4)
+    assert model.eval()(audio_features=torch.randn(2, 32)).logits.shape == (2, 4)
     with pytest.raises(AlmPromptError, match="encoder_mode is 'train'; give one of frozen, reference"):
         CoOpPromptConfig(encoder_mode="train")
 
