@@ -20,6 +20,7 @@ from alm_prompt import (
     PengiForConditionalGeneration,
     PengiProcessor,
 )
+from alm_prompt.models.pengi.beam_search import beam_search
 
 STOP, PAD, PREFIX = 7, 1, 3
 PROMPTS = torch.tensor([[2, 5, 6, 3], [2, 8, 3, 0]])
@@ -114,8 +115,11 @@ def log_probs(pengi, start, text, temperature=1.0):
     return (pengi.decoder(inputs_embeds=embeds[None]).logits[0, -1] / temperature).log_softmax(0)
 
 
-def until_padding(row):
-    return [token for token in row.tolist() if token != PAD]
+@torch.no_grad()
+def test_padding_of_the_text_begun_changes_nothing(pengi, asked):
+    logits = pengi(**asked, decoder_input_ids=BEGUN, decoder_attention_mask=BEGUN_MASK).logits[:, -1]
+    expected = torch.stack([log_probs(pengi, start, []) for start in continued(pengi, asked)])
+    torch.testing.assert_close(logits.log_softmax(1), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -146,7 +150,7 @@ def best_by_mean(pengi, start, beams, longest, temperature):
         kept = [(text, total) for _, text, total in candidates[:beams]]
         if all(text[-1] == STOP for text, _ in kept):
             break
-    return kept[0][0]
+    return kept
 
 
 @torch.no_grad()
@@ -156,7 +160,13 @@ def test_the_official_beam_search(pengi, asked):
     for beams, temperature in ((1, 1.0), (2, 1.0), (3, 1.0), (5, 1.0), (3, 2.5), (5, 2.5), (8, 4.0)):
         options = {"num_beams": beams, "max_new_tokens": 8}
         written = pengi.generate(**asked, **begun, **options, beam_rule="official", temperature=temperature)
-        expected = [best_by_mean(pengi, start, beams, 8, temperature) for start in continued(pengi, asked)]
+        expected = []
+        for start in continued(pengi, asked):
+            kept = best_by_mean(pengi, start, beams, 8, temperature)
+            texts, means = beam_search(pengi.decoder, start[None], beams, 8, temperature, STOP, PAD)
+            assert [text.tolist() for text in texts] == [text for text, _ in kept]
+            assert means.tolist() == pytest.approx([total / len(text) for text, total in kept], abs=1e-10)
+            expected.append(kept[0][0])
         for row, text in zip(written.tolist(), expected, strict=True):
             assert row == text + [PAD] * (len(row) - len(text))
             stopped += text[-1] == STOP
