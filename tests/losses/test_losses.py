@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from alm_prompt import AlmPromptError, ZebraLoss
-from alm_prompt.losses import prediction_entropy
+from alm_prompt.losses import (
+    AnchorLoss,
+    SeptLoss,
+    TransferLoss,
+    pairwise_distances,
+    prediction_entropy,
+    view_entropy,
+)
 from alm_prompt.outputs import ClassHeadOutput
 
 
@@ -38,9 +45,37 @@ def test_zebra_term_maximises_entropy():
     assert logits.grad[0, 0] > 0  # a step against the gradient lowers the leading logit
 
 
-def test_gradients_equal_finite_differences():
-    logits = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: ZebraLoss(0.3)(outputs(x), torch.zeros(4), None)["entropy"], logits)
+def hooked(hook, labels=None, **given):
+    """The terms of a hook on outputs that hold no more than what is given."""
+    auxiliary = {name: value for name, value in given.items() if callable(value)}
+    tensors = dict.fromkeys(("logits", "audio_embeds", "text_embeds"), torch.empty(0)) | given
+    head_output = ClassHeadOutput(**{name: tensors[name] for name in list(tensors)[:3]}, auxiliary=auxiliary)
+    return tuple(hook(head_output, labels, None).values())
+
+
+def fixed(*shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+LABELS = torch.tensor([2, 0, 1])
+GRADIENTS = {
+    "entropy": (lambda x: hooked(ZebraLoss(0.3), logits=x), (4, 5)),
+    "view entropy": (view_entropy, (3, 4, 5)),
+    "anchor": (lambda x: hooked(AnchorLoss(8.0), text_embeds=x, anchor_embeds=lambda: fixed(4, 6)), (4, 6)),
+    "distances": (lambda x: pairwise_distances(x[:, 0], x[:, 1:]), (3, 3, 5)),
+    "neighbours": (
+        lambda x: hooked(SeptLoss(), neighbor_embeds=lambda: x, margins=lambda: fixed(3, 3, 2).abs() * 3),
+        (3, 3, 5),
+    ),
+    "transfer": (lambda x: hooked(TransferLoss(0.7), LABELS, transfer_logits=lambda labels: x), (6, 4)),
+}
+
+
+@pytest.mark.parametrize("loss", GRADIENTS)
+def test_gradients_equal_finite_differences(loss):
+    function, shape = GRADIENTS[loss]
+    inputs = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(function, inputs)
 
 
 def test_negative_weight_is_refused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import os
 import subprocess
@@ -275,21 +274,10 @@ def test_statistics_that_are_missing_are_named(make_alm, tmp_path):
         PeftModel.from_pretrained(make_alm(), tmp_path)
 
 
-def _load_matrix():
-    spec = importlib.util.spec_from_file_location("matrix", Path(__file__).with_name("matrix.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MATRIX = _load_matrix().MATRIX
-
-
-@pytest.mark.parametrize("row", MATRIX)
-def test_every_method_trains_saves_and_loads(row, make_alm, tmp_path):
+def test_every_method_trains_saves_and_loads(row, matrix, make_alm, tmp_path):
     alm = make_alm()
     zero_shot = logits(alm)
-    config = MATRIX[row]()
+    config = matrix[row].config()
     config.encoder_mode = "reference"
     model = reference(alm, config)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import copy
 import json
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -17,23 +18,20 @@ from transformers import set_seed
 from alm_prompt import AlmForAudioClassification, AlmTrainer, AlmTrainingArguments
 from alm_prompt.data import AlmCollator, FeatureDataset
 
-
-def load_matrix():
-    spec = importlib.util.spec_from_file_location("matrix", Path(__file__).with_name("matrix.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.MATRIX
+MATRIX = runpy.run_path(str(Path(__file__).with_name("matrix.py")))["MATRIX"]
 
 
-def main(folder: Path, batch_size: int, accumulation: int, name: str) -> int:
+def main(folder: Path, batch_size: int, accumulation: int, result: str) -> int:
     clips = load_file(folder / "clips.safetensors")
     dataset = FeatureDataset(clips["features"], clips["labels"].tolist())
     classes = json.loads((folder / "classes.json").read_text())
     adapters, world_size = {}, 0
-    for row, make_config in load_matrix().items():
-        alm = AlmForAudioClassification.from_pretrained(folder / "alm", class_names=classes)
+    alm = AlmForAudioClassification.from_pretrained(folder / "alm", class_names=classes)
+    for name, row in MATRIX.items():
+        if not row.adds_up:
+            continue
         set_seed(0)
-        model = get_peft_model(alm, make_config())
+        model = get_peft_model(copy.deepcopy(alm), row.config())
         with tempfile.TemporaryDirectory() as run_dir:
             args = AlmTrainingArguments(
                 output_dir=run_dir,
@@ -49,10 +47,10 @@ def main(folder: Path, batch_size: int, accumulation: int, name: str) -> int:
             AlmTrainer(model=model, args=args, train_dataset=dataset, data_collator=AlmCollator()).train()
             world_size = args.world_size
         for key, tensor in get_peft_model_state_dict(model).items():
-            adapters[f"{row}/{key.rpartition('.')[2]}"] = tensor.contiguous()
+            adapters[f"{name}/{key.rpartition('.')[2]}"] = tensor.contiguous()
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        save_file(adapters, folder / f"{name}.safetensors")
-        (folder / f"{name}.json").write_text(json.dumps({"world_size": world_size}))
+        save_file(adapters, folder / f"{result}.safetensors")
+        (folder / f"{result}.json").write_text(json.dumps({"world_size": world_size}))
     return world_size
 
 

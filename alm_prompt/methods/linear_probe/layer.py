@@ -44,8 +44,10 @@ class LinearProbe(PromptMethod):
         """Linear logits for trained classes, scaled cosines for the others."""
         output = inputs.similarity(inputs.bank.zero_shot_embeds(inputs.alm))
         in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
-        weight, bias = tensors["probe_weight"][learned], tensors["probe_bias"][learned]
+        # At least the float32 of the cosines beside them, also where the whole model is in half precision.
+        dtype = torch.promote_types(output.logits.dtype, tensors["probe_weight"].dtype)
+        weight, bias = (tensors[name][learned].to(dtype) for name in ("probe_weight", "probe_bias"))
         with torch.autocast(weight.device.type, enabled=False):
-            probed = inputs.logit_scale * nn.functional.linear(output.audio_embeds.to(weight.dtype), weight, bias)
+            probed = inputs.logit_scale * nn.functional.linear(output.audio_embeds.to(dtype), weight, bias)
         index = torch.tensor(in_bank, dtype=torch.long, device=probed.device)
-        return replace(output, logits=output.logits.to(probed.dtype).index_copy(1, index, probed))
+        return replace(output, logits=output.logits.to(dtype).index_copy(1, index, probed))
