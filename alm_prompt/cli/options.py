@@ -33,9 +33,10 @@ class ModelOptions(TextOptions):
         },
     )
     cache_dir: str | None = field(
-        default=None, metadata={"help": "folder of cached audio features; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"}
+        default=None,
+        metadata={"help": "folder of cached audio features and margins; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"},
     )
-    no_cache: bool = field(default=False, metadata={"help": "compute audio features afresh and keep none"})
+    no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
 
 
 @dataclass
