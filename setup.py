@@ -35,6 +35,7 @@ INSTALL_REQUIRES = [
     "numpy>=2.0",
     "pyyaml>=6.0",
     "tqdm>=4.66",
+    "jinja2>=3.1",
     "huggingface-hub>=1.5",
 ]
 
