@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 
-from alm_prompt import AlmFeatureExtractor, AlmProcessor, AlmPromptError
+from alm_prompt import AlmFeatureExtractor, AlmProcessor, AlmPromptError, CoOpPromptConfig
 from alm_prompt.audio.waveform import read_waveform
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
 from alm_prompt.models.scores import (
@@ -70,7 +71,9 @@ def test_quality_is_the_mean_over_chunks_of_the_softmax(alm, processor):
     expected = [quality_by_hand(alm, processor, wave, prompts, RATE // 2) for wave in waves]
     assert scores.tolist() == pytest.approx(expected, abs=1e-9)
     assert len({round(score, 6) for score in expected}) == len(waves)
-    assert audio_quality(alm.alm, processor, waves[4], RATE, prompts=prompts, chunk_seconds=0.5)[0] == scores[4]
+    adapted = get_peft_model(alm, CoOpPromptConfig(n_ctx=2))
+    for model in (alm.alm, adapted):
+        assert audio_quality(model, processor, waves[4], RATE, prompts=prompts, chunk_seconds=0.5)[0] == scores[4]
 
 
 def test_published_prompts_and_chunks_that_the_model_can_hear(alm, processor):
