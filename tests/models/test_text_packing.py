@@ -110,7 +110,8 @@ def test_packed_features_and_gradients_are_the_plain_ones(family, pooling, dtype
     tower = make_tower(family, pooling, dtype)
     assert tower.path.name == "packed"
     oracle = plain(tower)
-    for seed in range(20):
+    first = 20 * TOWERS.index((family, pooling))
+    for seed in range(first, first + 20):
         layout, context = random_prompts(tower, seed)
         assert_same(encode(tower, layout, context), encode(oracle, layout, context), TOLERANCE[dtype])
 
