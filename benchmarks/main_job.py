@@ -56,9 +56,6 @@ def main() -> None:
     alm, processor = import_yamnet_minilm(args.backbone)
     model = AlmForAudioClassification(alm.config, processor.tokenizer).eval()
     model.alm.load_state_dict(alm.state_dict())
-    if args.bf16:
-        # On prompts this short torch's fused attention for CPUs is slower in bfloat16 than plain products.
-        model.set_attn_implementation("eager")
     clips = load_csv(
         args.data / "metadata.csv",
         audio_dir=args.data / "audio",
