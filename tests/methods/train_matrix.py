@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import runpy
 import sys
@@ -26,6 +27,8 @@ def main(folder: Path, batch_size: int, accumulation: int, result: str) -> int:
     dataset = FeatureDataset(clips["features"], clips["labels"].tolist())
     classes = json.loads((folder / "classes.json").read_text())
     adapters, world_size = {}, 0
+    # `Trainer` collects garbage in full whenever a training starts; what is imported need not be looked at each time.
+    gc.freeze()
     alm = AlmForAudioClassification.from_pretrained(folder / "alm", class_names=classes)
     for name, row in MATRIX.items():
         if not row.adds_up:
