@@ -6,7 +6,6 @@ by module, so that its attention can be told which tokens belong together.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,122 +19,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig
 
+from .text_layers import TextLayers
+
 # Own tokens per row of a causal tower. More would share a start among more prompts, but every token is compared with
 # all tokens of its row.
 ROW_TOKENS = 128
 # What a layer keeps of a token for the backward pass, in multiples of the hidden size; measured on CLIP and BERT.
 ACTIVATIONS_PER_TOKEN = 20
-
-
-class TextLayers(ABC):
-    """The parts of one kind of text model, in evaluation mode."""
-
-    @staticmethod
-    @abstractmethod
-    def embed(model: nn.Module, prompts: torch.Tensor) -> torch.Tensor:
-        """First hidden states `[N, L, e]` of prompt embeddings `[N, L, e]`."""
-
-    @staticmethod
-    @abstractmethod
-    def layers(model: nn.Module) -> nn.ModuleList:
-        """The layers in order."""
-
-    @staticmethod
-    @abstractmethod
-    def project(layer: nn.Module, states: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Query, key and value `[R, T, e]` of a layer."""
-
-    @staticmethod
-    @abstractmethod
-    def finish(layer: nn.Module, states: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        """What a layer makes of its input and the attended values."""
-
-    @staticmethod
-    def scale(layer: nn.Module) -> float | None:
-        """Factor on the attention scores; default: `head_size ** -0.5`."""
-        return None
-
-    @staticmethod
-    def norm(model: nn.Module, states: torch.Tensor) -> torch.Tensor:
-        """What the model does after its last layer."""
-        return states
-
-
-class BertLayers(TextLayers):
-    """BERT, RoBERTa and CLAP's text model."""
-
-    @staticmethod
-    def embed(model: nn.Module, prompts: torch.Tensor) -> torch.Tensor:
-        return model.embeddings(inputs_embeds=prompts)
-
-    @staticmethod
-    def layers(model: nn.Module) -> nn.ModuleList:
-        return model.encoder.layer
-
-    @staticmethod
-    def project(layer: nn.Module, states: torch.Tensor) -> Sequence[torch.Tensor]:
-        attention = layer.attention.self
-        return attention.query(states), attention.key(states), attention.value(states)
-
-    @staticmethod
-    def finish(layer: nn.Module, states: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        states = layer.attention.output(attended, states)
-        return layer.output(layer.intermediate(states), states)
-
-
-class ClipTextLayers(TextLayers):
-    """CLIP's text model."""
-
-    @staticmethod
-    def embed(model: nn.Module, prompts: torch.Tensor) -> torch.Tensor:
-        return model.embeddings(inputs_embeds=prompts)
-
-    @staticmethod
-    def layers(model: nn.Module) -> nn.ModuleList:
-        return model.encoder.layers
-
-    @staticmethod
-    def project(layer: nn.Module, states: torch.Tensor) -> Sequence[torch.Tensor]:
-        attention, states = layer.self_attn, layer.layer_norm1(states)
-        return attention.q_proj(states), attention.k_proj(states), attention.v_proj(states)
-
-    @staticmethod
-    def finish(layer: nn.Module, states: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        states = states + layer.self_attn.out_proj(attended)
-        return states + layer.mlp(layer.layer_norm2(states))
-
-    @staticmethod
-    def norm(model: nn.Module, states: torch.Tensor) -> torch.Tensor:
-        return model.final_layer_norm(states)
-
-
-class Gpt2Layers(TextLayers):
-    """GPT-2."""
-
-    @staticmethod
-    def embed(model: nn.Module, prompts: torch.Tensor) -> torch.Tensor:
-        return prompts + model.wpe(torch.arange(prompts.shape[1], device=prompts.device))
-
-    @staticmethod
-    def layers(model: nn.Module) -> nn.ModuleList:
-        return model.h
-
-    @staticmethod
-    def project(layer: nn.Module, states: torch.Tensor) -> Sequence[torch.Tensor]:
-        return layer.attn.c_attn(layer.ln_1(states)).chunk(3, dim=-1)
-
-    @staticmethod
-    def finish(layer: nn.Module, states: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        states = states + layer.attn.c_proj(attended)
-        return states + layer.mlp(layer.ln_2(states))
-
-    @staticmethod
-    def scale(layer: nn.Module) -> float | None:
-        return layer.attn.scaling
-
-    @staticmethod
-    def norm(model: nn.Module, states: torch.Tensor) -> torch.Tensor:
-        return model.ln_f(states)
 
 
 @dataclass(frozen=True)
@@ -157,8 +47,9 @@ class Packing:
     places: torch.Tensor
 
 
-# The same class list comes back in every step.
+# The same class list comes back in every step; a training step cannot use tensors made under inference mode.
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def pack_prompts(lengths: tuple[int, ...], shared: int, causal: bool, pooled: str, device: torch.device) -> Packing:
     """Lay prompts out in rows.
 
@@ -190,14 +81,11 @@ def pack_prompts(lengths: tuple[int, ...], shared: int, causal: bool, pooled: st
     if causal:
         mask = mask.tril()
     read, places = _read_places(rows, places, lengths, width, pooled)
-    # They are kept, and a training step cannot use tensors that were made under inference mode.
-    with torch.inference_mode(False):
-        tensors = (tensor.clone().to(device) for tensor in (source[:, shared:], mask, read, places))
-        return Packing(shared, *tensors)
+    return Packing(shared, *(tensor.to(device) for tensor in (source[:, shared:], mask, read, places)))
 
 
 def _row_capacity(sizes: Sequence[int]) -> int:
-    """Room in a row, such that no more rows than needed for [`ROW_TOKENS`] are filled about equally."""
+    """Room in a row with which as many rows as [`ROW_TOKENS`] asks for are filled about equally."""
     total, longest = sum(sizes), max(sizes)
     rows = -(-total // max(ROW_TOKENS, longest))
     return -(-total // rows) + longest - 1

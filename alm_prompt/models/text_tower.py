@@ -20,7 +20,8 @@ from transformers import (
 from transformers.masking_utils import create_causal_mask
 
 from ..errors import AlmPromptError
-from .text_packing import BertLayers, ClipTextLayers, Gpt2Layers, TextLayers, encode_packed, in_chunks, pack_prompts
+from .text_layers import BertLayers, ClipTextLayers, Gpt2Layers, TextLayers
+from .text_packing import encode_packed, in_chunks, pack_prompts
 
 FAST = ("auto", "off")
 # Activations of the text tower kept for the backward pass; with more prompts, parts of them are computed again there.
