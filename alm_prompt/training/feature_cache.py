@@ -68,8 +68,8 @@ class AudioFeatureCache:
             `[N, d]` float32 on the CPU, projected and not normalised, in the order of `clips`.
 
         Raises:
-            AlmPromptError: if a clip cannot be read (what was encoded before it is kept), or `model` has an adapter whose
-                `encoder_mode` is "reference" and features are to be kept.
+            AlmPromptError: if a clip cannot be read (what was encoded before it is kept), or `model` has an adapter
+                whose `encoder_mode` is "reference" and features are to be kept.
         """
         if self.enabled and model.class_head.encoder_mode == REFERENCE:
             raise AlmPromptError(
