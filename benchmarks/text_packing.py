@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -42,6 +43,8 @@ TOWERS: dict[str, tuple[PreTrainedConfig, str]] = {
         "pooler",
     ),
 }
+# Clips and threads: CoOp with one and two threads, CoCoOp with a batch of 16 clips with two.
+SETTINGS = ((1, 2), (16, 2), (1, 1))
 PRECISIONS = {"float32": nullcontext, "bfloat16": lambda: torch.autocast("cpu", dtype=torch.bfloat16)}
 
 
@@ -94,43 +97,35 @@ def machine() -> dict[str, object]:
     """What the times depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {"cpu": model, "cores": os.cpu_count(), "load": [round(load, 1) for load in os.getloadavg()]}
+    return {"cpu": model, "cores": os.cpu_count()}
 
 
 def main() -> None:
-    """Measure and write the figures."""
+    """Measure what is not in the file yet, and write it there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--towers", nargs="+", choices=TOWERS, default=list(TOWERS))
     parser.add_argument("--classes", nargs="+", type=int, default=[25, 50])
-    parser.add_argument("--clips", nargs="+", type=int, default=[1, 16], help="1: CoOp; more: CoCoOp with this batch")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
 
-    figures = {"versions": installed_versions(), "machine": machine(), "repeats": args.repeats, "rows": []}
+    figures = {"versions": installed_versions(), "machine": machine(), "rows": []}
+    if args.output.exists():
+        figures["rows"] = json.loads(args.output.read_text())["rows"]
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    for name in args.towers:
+    for name, (clips, threads), classes, precision in product(args.towers, SETTINGS, args.classes, args.precisions):
+        case = {"tower": name, "clips": clips, "classes": classes, "threads": threads, "precision": precision}
+        if any(case.items() <= row.items() for row in figures["rows"]):
+            continue
         torch.manual_seed(0)
+        torch.set_num_threads(threads)
         tower = TextTower(*TOWERS[name]).eval().requires_grad_(False)
-        for clips in args.clips:
-            for classes in args.classes:
-                for threads in args.threads:
-                    for precision in args.precisions:
-                        torch.set_num_threads(threads)
-                        row = {
-                            "tower": name,
-                            "clips": clips,
-                            "classes": classes,
-                            "threads": threads,
-                            "precision": precision,
-                            **measure(tower, classes, clips, precision, args.repeats),
-                            "load": round(os.getloadavg()[0], 1),
-                        }
-                        print(json.dumps(row), flush=True)
-                        figures["rows"].append(row)
-                        args.output.write_text(json.dumps(figures, indent=2) + "\n")
+        found = measure(tower, classes, clips, precision, args.repeats)
+        row = {**case, **found, "repeats": args.repeats, "load": round(os.getloadavg()[0], 1)}
+        print(json.dumps(row), flush=True)
+        figures["rows"].append(row)
+        args.output.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
