@@ -188,7 +188,7 @@ def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
     if isinstance(prompt, PromptConfig):
         return prompt
     if not isinstance(prompt, dict) or "peft_type" not in prompt:
-        given = "missing" if prompt is None else f"of type {type(prompt).__name__}"
+        given = None if prompt is None else f"of type {type(prompt).__name__}"
         raise AlmPromptError(
             f"{wrapper} wraps a prompt method, but prompt is {given}; give a config such as CoOpPromptConfig()"
         )

@@ -53,7 +53,7 @@ def refused():
 
 
 WRAPPED = {
-    "missing": (None, "wraps a prompt method, but prompt is missing; give a config such as CoOpPromptConfig()"),
+    "missing": (None, "wraps a prompt method, but prompt is None; give a config such as CoOpPromptConfig()"),
     "name": ("coop", "but prompt is of type str"),
     "list": ([{"peft_type": "ALM_COOP"}], "but prompt is of type list"),
     "empty": ({}, "but prompt is of type dict"),
