@@ -1,9 +1,11 @@
-"""Memory and time of the main job on a CLAP model of real size, on the CPU.
+"""Memory and time of the main job on models of real size, on the CPU.
 
-    python benchmarks/clap_real_size.py --output benchmarks/results/clap_real_size.json
+    python benchmarks/real_size.py --family clap --output benchmarks/results/real_size/clap.json
+    python benchmarks/real_size.py --family pengi --output benchmarks/results/real_size/pengi.json
+    python benchmarks/real_size.py --family msclap-2023 --output benchmarks/results/real_size/msclap-2023.json
 
-The weights are random (`ClapConfig()` as it stands), so only cost is measured: opening the checkpoint folder, encoding
-a clip, and a training step of CoOp with and without cached audio features.
+The weights are random, so only cost is measured: opening the folder, encoding a clip, and a training step of CoOp with
+and without cached audio features.
 """
 
 from __future__ import annotations
@@ -20,12 +22,37 @@ from pathlib import Path
 import torch
 from peft import get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, PreTrainedTokenizerFast
+from transformers import (
+    ClapAudioConfig,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    CLIPTextConfig,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+)
 
-from alm_prompt import AlmForAudioClassification, AlmProcessor, CoOpPromptConfig
+from alm_prompt import AlmConfig, AlmForAudioClassification, AlmProcessor, CoOpPromptConfig
+from alm_prompt.models import AlmFeatureExtractor
+from alm_prompt.models.convert.front_ends import MSCLAP_2023, PENGI
 
 CLASSES = [f"sound number {index}" for index in range(25)]
-CLIP_SECONDS = 10
+RESIDUAL = {"kind": "residual", "dropout": 0.5}
+FAMILIES = {
+    "pengi": (
+        {
+            "text_config": CLIPTextConfig(),
+            "text_projection": RESIDUAL | {"front_size": 512},
+            "text_max_length": 40,
+            "logit_scale_init_value": 4.6052,
+        },
+        PENGI,
+    ),
+    "msclap-2023": (
+        {"text_config": GPT2Config(), "text_projection": RESIDUAL, "text_max_length": 77},
+        MSCLAP_2023,
+    ),
+}
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -39,6 +66,19 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
+
+
+def write_model(family: str, folder: str) -> None:
+    """Save a model of the family's real size with its processor."""
+    byte_tokenizer().save_pretrained(folder)
+    if family == "clap":
+        ClapModel(ClapConfig()).save_pretrained(folder)
+        ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50).save_pretrained(folder)
+        return
+    options, front_end = FAMILIES[family]
+    config = AlmConfig(audio_config=ClapAudioConfig(), audio_projection=RESIDUAL, projection_dim=1024, **options)
+    AlmForAudioClassification(config, byte_tokenizer()).save_pretrained(folder)
+    AlmFeatureExtractor(**front_end).save_pretrained(folder)
 
 
 def median_seconds(function, repeats: int) -> float:
@@ -55,6 +95,7 @@ def median_seconds(function, repeats: int) -> float:
 def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", choices=["clap", *FAMILIES], default="clap")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, required=True)
@@ -62,15 +103,15 @@ def main() -> None:
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        ClapModel(ClapConfig()).save_pretrained(folder)
-        ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50).save_pretrained(folder)
-        byte_tokenizer().save_pretrained(folder)
+        write_model(args.family, folder)
         start = time.perf_counter()
         alm = AlmForAudioClassification.from_pretrained(folder, class_names=CLASSES)
         opening = time.perf_counter() - start
         processor = AlmProcessor.from_pretrained(folder)
-    clips = [torch.randn(CLIP_SECONDS * 48_000).numpy() * 0.1 for _ in range(args.batch_size)]
-    inputs = processor(audio=clips, sampling_rate=48_000)
+    rate = processor.feature_extractor.sampling_rate
+    samples = round(rate * processor.feature_extractor.clip_seconds)
+    clips = [torch.randn(samples).numpy() * 0.1 for _ in range(args.batch_size)]
+    inputs = processor(audio=clips, sampling_rate=rate)
     labels = torch.arange(args.batch_size) % len(CLASSES)
 
     model = get_peft_model(alm, CoOpPromptConfig()).train()
@@ -87,7 +128,7 @@ def main() -> None:
 
     features = encode()
     figures = {
-        "model": "ClapConfig() with random weights, float32",
+        "model": f"{args.family}, random weights, float32",
         "parameters": sum(p.numel() for p in alm.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "batch_size": args.batch_size,
@@ -95,7 +136,7 @@ def main() -> None:
         "context_vectors": 16,
         "open_seconds": round(opening, 2),
         "front_end_seconds_per_clip": round(
-            median_seconds(lambda: processor(audio=clips[:1], sampling_rate=48_000), args.repeats), 4
+            median_seconds(lambda: processor(audio=clips[:1], sampling_rate=rate), args.repeats), 4
         ),
         "encode_seconds_per_clip": round(median_seconds(encode, args.repeats) / args.batch_size, 3),
         "step_seconds_cached_audio": round(median_seconds(lambda: step(audio_features=features), args.repeats), 3),
