@@ -18,7 +18,7 @@ from ..data.splits import Split, base_to_novel_split
 from ..data.splits import folds as fold_names
 from ..errors import AlmPromptError
 from ..models.encoder_modes import FROZEN
-from ..models.fingerprint import audio_fingerprint
+from ..models.fingerprint import audio_fingerprint, text_fingerprint
 from ..training import AudioFeatureCache
 from .report import MethodSummary, markdown_report, summarise
 from .rows import RESULTS_NAME, TABLE_NAME, RowStore, write_text
@@ -117,7 +117,8 @@ def run_benchmark(
     bank = model.class_bank
     template = model.config.template if bank is None else bank.template
     class_text = {"template": template, "descriptions": bank.descriptions or None if bank else None}
-    identity = [model.name_or_path, audio_fingerprint(model.alm), dict(training_args or {}), class_text]
+    fingerprints = [audio_fingerprint(model.alm), text_fingerprint(model.alm)]
+    identity = [model.name_or_path, *fingerprints, dict(training_args or {}), class_text]
     runs = [_describe(label, methods[label], split, class_text, identity) for label in methods for split in splits]
     rows = [store.find(run) for run in runs]
     encoded = None if all(rows) else EncodedClips.encode(cache, model, processor, clips, progress)

@@ -163,6 +163,17 @@ def test_rows_of_other_settings_are_refused(
     assert (tmp_path / "rows.jsonl").read_bytes() == rows
 
 
+@pytest.mark.parametrize("part", ["audio_projection", "text_projection"])
+def test_rows_of_other_weights_are_refused(
+    tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path, part: str
+) -> None:
+    run(tiny_alm, clips, {"zero-shot": None}, seeds=(0,), output_dir=tmp_path)
+    with torch.no_grad():
+        next(getattr(tiny_alm.alm, part).parameters()).add_(1)
+    with pytest.raises(AlmPromptError, match="other settings"):
+        run(tiny_alm, clips, {"zero-shot": None}, seeds=(0,), output_dir=tmp_path)
+
+
 def test_bad_requests_are_named(tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path) -> None:
     with pytest.raises(AlmPromptError, match="at least one method"):
         run(tiny_alm, clips, {})
