@@ -1,27 +1,42 @@
 """Labelled clips, the splits of few-shot learning, and batches."""
 
 from .captions import CaptionDataset, SetEpoch, draw_caption
+from .catalog import CATALOG, KnownDataset
+from .checks import check_leaks
+from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
 from .collate import AlmCollator, ClipDataset, FeatureDataset
+from .datasets import AudioDataset, open_dataset
+from .shots import SHOT_RULES, sample_shots
 from .sources import AudioClips, Clip, load_clips, load_csv, load_folder, load_hub_dataset
-from .splits import Split, base_novel_classes, base_to_novel_split, check_leaks, folds, sample_shots
+from .splits import Fold, Split, base_to_novel_split, few_shot_split, folds, held_out_folds
 
 __all__ = [
+    "CATALOG",
+    "CLASS_RULES",
+    "SHOT_RULES",
     "AlmCollator",
     "AudioClips",
+    "AudioDataset",
     "CaptionDataset",
     "Clip",
     "ClipDataset",
     "FeatureDataset",
+    "Fold",
+    "KnownDataset",
     "SetEpoch",
     "Split",
     "base_novel_classes",
     "base_to_novel_split",
     "check_leaks",
+    "divide_classes",
     "draw_caption",
+    "few_shot_split",
     "folds",
+    "held_out_folds",
     "load_clips",
     "load_csv",
     "load_folder",
     "load_hub_dataset",
+    "open_dataset",
     "sample_shots",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,14 +193,29 @@ def _audio_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def csv_header(csv_path: Path) -> list[str]:
+    """Names of the columns of a CSV file.
+
+    Raises:
+        AlmPromptError: The file cannot be read.
+    """
+    with _open_csv(csv_path) as reader:
+        return list(reader.fieldnames or ())
+
+
 def _csv_rows(csv_path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    with _open_csv(csv_path) as reader:
+        _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or ())
+        for row in reader:
+            yield reader.line_num, row
+
+
+@contextmanager
+def _open_csv(csv_path: Path) -> Iterator[csv.DictReader]:
     try:
         # utf-8-sig: spreadsheets begin a CSV file with a byte order mark, which would become part of a column's name.
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or ())
-            for row in reader:
-                yield reader.line_num, row
+            yield csv.DictReader(file)
     except FileNotFoundError as error:
         raise AlmPromptError(f"{csv_path}: no such CSV file") from error
     except OSError as error:

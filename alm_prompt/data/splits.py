@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
-from ..audio.waveform import content_hash
 from ..errors import AlmPromptError
-from .clips import AudioClips, Clip
+from .checks import check_leaks
+from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
+from .clips import AudioClips, Clip, shorten
+from .shots import SHOT_RULES, ranked, sample_shots
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "CLASS_RULES",
+    "SHOT_RULES",
+    "Fold",
+    "Split",
+    "base_novel_classes",
+    "base_to_novel_split",
+    "check_leaks",
+    "divide_classes",
+    "few_shot_split",
+    "folds",
+    "held_out_folds",
+    "sample_shots",
+]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One way to part a data set: what may be learned from, and what is measured on.
+
+    Args:
+        name: Name of the held-out fold; None where there is one way only.
+        train: All clips to learn from; few-shot samples are drawn from them.
+        test: Held-out clips. The class list of both sides is that of the data set.
+    """
+
+    name: str | None
+    train: AudioClips
+    test: AudioClips
 
 
 @dataclass(frozen=True)
@@ -52,51 +80,6 @@ class Split:
         check_leaks(self.train, self.test)
 
 
-def sample_shots(clips: AudioClips, shots: int, seed: int, allow_fewer: bool = False) -> AudioClips:
-    """Draw `shots` clips of every class.
-
-    The clips of a class are ranked by SHA-256 of (seed, class, clip id), and the first ones are taken. So the draw is
-    the same on every machine and for every version of every library, does not depend on other classes or the order of
-    files, and 4 shots are among the 16 of the same seed.
-
-    Args:
-        clips: What to draw from; every class of its class list is drawn.
-        shots: Clips per class, at least 1.
-        seed: Another seed, another draw.
-        allow_fewer: Take all clips of a class that has fewer (at least one), with a warning, instead of refusing.
-
-    Raises:
-        AlmPromptError: A class has too few clips.
-    """
-    if shots < 1:
-        raise AlmPromptError(f"shots={shots} must be at least 1")
-    drawn: list[Clip] = []
-    for label, members in clips.by_label().items():
-        if len(members) < shots:
-            shortage = f"class {label!r} has {len(members)} clips, fewer than {shots} shots"
-            if not (allow_fewer and members):
-                raise AlmPromptError(f"{shortage}: lower shots, add clips" + (", or allow fewer" if members else ""))
-            logger.warning("%s: all of them are used", shortage)
-        drawn += _ranked(members, "shots", seed)[:shots]
-    return AudioClips(drawn, clips.class_names)
-
-
-def base_novel_classes(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide classes into base and novel: alphabetical, the first ceil(n / 2) are base (Zhou et al. 2022, CoCoOp).
-
-    Raises:
-        AlmPromptError: There are fewer than two classes, or one is named twice.
-    """
-    ordered = sorted(names)
-    if len(ordered) < 2:
-        raise AlmPromptError(f"base and novel classes need at least 2 classes, not {len(ordered)}")
-    for name, following in pairwise(ordered):
-        if name == following:
-            raise AlmPromptError(f"class {name!r} is named twice: name it once")
-    half = math.ceil(len(ordered) / 2)
-    return tuple(ordered[:half]), tuple(ordered[half:])
-
-
 def folds(clips: AudioClips) -> tuple[str, ...]:
     """Names of the folds, numbers in numerical order; empty where the clips have none.
 
@@ -112,6 +95,65 @@ def folds(clips: AudioClips) -> tuple[str, ...]:
     return ()
 
 
+def held_out_folds(clips: AudioClips, test_fraction: float = 0.5) -> tuple[Fold, ...]:
+    """Every way to part clips by their folds.
+
+    Clips whose folds are called "train" and "test" are parted so, once. Other folds are held out in turn. Where the
+    clips have no folds, `test_fraction` of every class is held out, chosen by a rule that no seed changes.
+
+    Args:
+        clips: The data set.
+        test_fraction: Part of every class that is held out where there are no folds; at least one clip is.
+
+    Raises:
+        AlmPromptError: Only some clips have a fold, there is one fold only, or `test_fraction` is no fraction.
+    """
+    names = folds(clips)
+    if not names:
+        return (Fold(None, *_hold_out(clips, test_fraction)),)
+    if len(names) == 1:
+        raise AlmPromptError(f"all clips are of fold {names[0]!r}, so nothing is left to learn from: give the others")
+    if set(names) == {"train", "test"}:
+        return (Fold(None, clips.select(folds=["train"]), clips.select(folds=["test"])),)
+    return tuple(_without(clips, name) for name in names)
+
+
+def few_shot_split(
+    fold: Fold,
+    base: Sequence[str],
+    novel: Sequence[str],
+    shots: int,
+    seed: int,
+    rule: str = "hashed",
+    allow_fewer: bool = False,
+    check_leaks: bool = True,
+) -> Split:
+    """Draw few shots of the base classes from one side of a fold; base and novel classes of the other are the test.
+
+    Args:
+        fold: The two sides.
+        base: Classes that are learned.
+        novel: Classes that are only tested; may be empty.
+        shots: Clips per base class.
+        seed: Seed of the draw.
+        rule: See `sample_shots`.
+        allow_fewer: See `sample_shots`.
+        check_leaks: Refuse a split with a clip on both sides. Reads every file once.
+
+    Raises:
+        AlmPromptError: A class has too few clips or is both base and novel, or a clip is on both sides.
+    """
+    both = set(base) & set(novel)
+    if both:
+        raise AlmPromptError(f"class {shorten(sorted(both))} is base and novel: put it on one side")
+    train = sample_shots(fold.train.select(labels=base), shots, seed, allow_fewer, rule)
+    test = fold.test.select(labels=[*base, *novel])
+    split = Split(train, test, tuple(base), tuple(novel), fold.name, seed, shots)
+    if check_leaks:
+        split.check_leaks()
+    return split
+
+
 def base_to_novel_split(
     clips: AudioClips,
     fold: str | None = None,
@@ -121,7 +163,7 @@ def base_to_novel_split(
     test_fraction: float = 0.5,
     check_leaks: bool = True,
 ) -> Split:
-    """Hold out a fold for testing, and draw few shots of the base classes from the other folds.
+    """Hold out a fold for testing, and draw few shots of the alphabetically first half of the classes from the others.
 
     Where the clips have no folds, `test_fraction` of every class is held out, chosen by a rule of its own: every
     `seed` draws its shots from the same rest and is tested on the same clips.
@@ -142,35 +184,15 @@ def base_to_novel_split(
     names = folds(clips)
     if names and fold is None:
         raise AlmPromptError(f"the clips have folds {', '.join(names)}: name the one to hold out")
-    if names:
-        test = clips.select(folds=[fold])
-        rest = clips.select(folds=[name for name in names if name != fold])
-    elif fold is not None:
+    if not names and fold is not None:
         raise AlmPromptError(f"fold {fold!r} cannot be held out: the clips have no folds")
-    else:
-        rest, test = _hold_out(clips, test_fraction)
-    train = sample_shots(rest.select(labels=base), shots, seed, allow_fewer)
-    split = Split(train, test, base, novel, fold, seed, shots)
-    if check_leaks:
-        split.check_leaks()
-    return split
+    parted = _without(clips, fold) if fold is not None else Fold(None, *_hold_out(clips, test_fraction))
+    return few_shot_split(parted, base, novel, shots, seed, allow_fewer=allow_fewer, check_leaks=check_leaks)
 
 
-def check_leaks(train: AudioClips, test: AudioClips) -> None:
-    """Refuse a clip that is on both sides, under the same name or as the same audio under two names.
-
-    Raises:
-        AlmPromptError: Names the first such clip.
-    """
-    trained = {clip.clip_id for clip in train}
-    for clip in test:
-        if clip.clip_id in trained:
-            raise AlmPromptError(f"clip {clip.clip_id!r} is in both train and test: remove it from one")
-    contents = {content_hash(clip.source): clip.clip_id for clip in train}
-    for clip in test:
-        twin = contents.get(content_hash(clip.source))
-        if twin is not None:
-            raise AlmPromptError(f"test clip {clip.clip_id!r} is the same audio as train clip {twin!r}: remove one")
+def _without(clips: AudioClips, fold: str) -> Fold:
+    test = clips.select(folds=[fold])
+    return Fold(fold, clips.select(folds=[name for name in folds(clips) if name != fold]), test)
 
 
 def _hold_out(clips: AudioClips, test_fraction: float) -> tuple[AudioClips, AudioClips]:
@@ -180,15 +202,7 @@ def _hold_out(clips: AudioClips, test_fraction: float) -> tuple[AudioClips, Audi
     test: list[Clip] = []
     for members in clips.by_label().values():
         held_out = max(math.floor(len(members) * test_fraction), 1)
-        ranked = _ranked(members, "hold-out", 0)
-        test += ranked[:held_out]
-        rest += ranked[held_out:]
+        order = ranked(members, "hold-out", 0)
+        test += order[:held_out]
+        rest += order[held_out:]
     return AudioClips(rest, clips.class_names), AudioClips(test, clips.class_names)
-
-
-def _ranked(clips: list[Clip], purpose: str, seed: int) -> list[Clip]:
-    def rank(clip: Clip) -> tuple[str, str]:
-        key = json.dumps([purpose, seed, clip.label, clip.clip_id])
-        return hashlib.sha256(key.encode()).hexdigest(), clip.clip_id
-
-    return sorted(clips, key=rank)
