@@ -70,7 +70,7 @@ def ranked(clips: Sequence[Clip], purpose: str, seed: int) -> list[Clip]:
 
 
 def _sampled_as_pandas(clips: list[Clip], shots: int, generator: np.random.RandomState) -> list[Clip]:
-    # What `DataFrame.sample(shots)` does; a class with no more clips than shots is taken whole and draws nothing.
-    if len(clips) <= shots:
+    # What `DataFrame.sample(shots)` does; a class with fewer clips is taken whole and draws nothing.
+    if len(clips) < shots:
         return clips
     return [clips[row] for row in generator.choice(len(clips), size=shots, replace=False)]
