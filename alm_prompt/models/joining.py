@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..errors import AlmPromptError
 from .audio_towers import AUDIO_TOWERS
-from .text_tower import FAMILIES
+from .text_families import FAMILIES
 
 # Where a tower comes from: a folder or Hub id, a model with weights, or a configuration without any.
 TowerSource = str | os.PathLike | nn.Module | PreTrainedConfig

@@ -50,7 +50,9 @@ class Packing:
 # The same class list comes back in every step; a training step cannot use tensors made under inference mode.
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def pack_prompts(lengths: tuple[int, ...], shared: int, causal: bool, pooled: str, device: torch.device) -> Packing:
+def pack_prompts(
+    lengths: tuple[int, ...], shared: int, causal: bool, pooled: str, room: int, device: torch.device
+) -> Packing:
     """Lay prompts out in rows.
 
     Args:
@@ -58,10 +60,11 @@ def pack_prompts(lengths: tuple[int, ...], shared: int, causal: bool, pooled: st
         shared: leading tokens that are the same in all prompts; more than 0 only in a causal tower.
         causal: whether a token sees only the tokens before it.
         pooled: which states are read of each prompt: `"first"`, `"last"` or `"all"`.
+        room: longest row in tokens; not less than the longest prompt.
         device: where the tensors go.
     """
     own = [length - shared for length in lengths]
-    rows = _fill_rows(own, _row_capacity(own) if causal else max(own))
+    rows = _fill_rows(own, min(_row_capacity(own), room - shared) if causal else max(own))
     width, longest = shared + max(sum(own[index] for index in row) for row in rows), max(lengths)
     owner = torch.full((len(rows), width), -1)
     source = torch.zeros(len(rows), width, dtype=torch.long)
@@ -126,7 +129,7 @@ def _read_places(
 
 
 def encode_packed(
-    kind: type[TextLayers], model: nn.Module, prompts: torch.Tensor, packing: Packing, memory: int
+    kind: type[TextLayers], model: nn.Module, prompts: torch.Tensor, packing: Packing, room: int
 ) -> torch.Tensor:
     """Last hidden states that prompts are pooled from.
 
@@ -135,7 +138,7 @@ def encode_packed(
         model: the text model, in evaluation mode.
         prompts: `[B, N, L, e]` prompt embeddings, packed alike for every clip; `L` is the longest real length.
         packing: where they lie.
-        memory: bytes of activations to keep for the backward pass; what is more is computed again there.
+        room: number of tokens to run at a time; with more, the backward pass runs them again.
 
     Returns:
         `[B * N, J, e]`.
@@ -147,29 +150,28 @@ def encode_packed(
     rows = torch.cat([start, rest], dim=2).flatten(0, 1)
     # Which tokens belong together is the same for every clip.
     mask, read = packing.mask.repeat(clips, 1, 1), packing.read.repeat(clips, 1)
-    states = in_chunks(partial(_run_layers, kind, model), (rows, mask, read), model.config, memory)
+    states = in_chunks(partial(_run_layers, kind, model), (rows, mask, read), room // rows.shape[1])
     states = kind.norm(model, states).unflatten(0, (clips, -1)).flatten(1, 2)
     return states.index_select(1, packing.places.flatten()).unflatten(1, packing.places.shape).flatten(0, 1)
 
 
-def in_chunks(
-    run: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor], config: PreTrainedConfig, memory: int
-) -> torch.Tensor:
-    """Run a text model on slices of its inputs that fit into memory; several are run again in the backward pass.
+def in_chunks(run: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+    """Run a text model on slices of its inputs; several are run again in the backward pass, so that only one is kept.
 
     Args:
         run: function of slices of the tensors along their first axis.
-        tensors: `[N, ...]`, the first of them hidden states or embeddings `[N, T, e]`.
-        config: config of the text model.
-        memory: bytes that the activations of one slice may take.
+        tensors: `[N, ...]`.
+        size: longest slice.
     """
-    first = tensors[0]
-    per_token = ACTIVATIONS_PER_TOKEN * config.hidden_size * config.num_hidden_layers * first.element_size()
-    size = max(memory // (per_token * first.shape[1]), 1)
-    if len(first) <= size:
+    if len(tensors[0]) <= size:
         return run(*tensors)
     slices = zip(*(tensor.split(size) for tensor in tensors), strict=True)
     return torch.cat([checkpoint(run, *pieces, use_reentrant=False) for pieces in slices])
+
+
+def token_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Bytes that the activations of one token take until the backward pass, in all layers of a text model."""
+    return ACTIVATIONS_PER_TOKEN * config.hidden_size * config.num_hidden_layers * dtype.itemsize
 
 
 def _run_layers(

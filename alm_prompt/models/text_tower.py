@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import (
-    BertModel,
-    ClapTextModel,
-    CLIPTextModel,
-    GPT2Model,
-    PreTrainedConfig,
-    PreTrainedModel,
-    RobertaModel,
-    T5EncoderModel,
-)
+from transformers import CLIPTextModel, PreTrainedConfig
 from transformers.masking_utils import create_causal_mask
 
 from ..errors import AlmPromptError
-from .text_layers import BertLayers, ClipTextLayers, Gpt2Layers, TextLayers
-from .text_packing import encode_packed, in_chunks, pack_prompts
+from .text_families import FAMILIES, FAST, POOLED_TOKENS, TRAINING_MODE, TextPath, longest_prompt
+from .text_packing import Packing, encode_packed, in_chunks, pack_prompts, token_bytes
 
-FAST = ("auto", "off")
 # Activations of the text tower kept for the backward pass; with more prompts, parts of them are computed again there.
 ACTIVATION_BYTES = 4 * 2**30
-
-
-@dataclass(frozen=True)
-class TextFamily:
-    """One kind of text model.
-
-    Attributes:
-        model_class: its class in `transformers`.
-        poolings: where its feature can be read.
-        layers: how it is taken apart to run packed prompts, if it can be.
-    """
-
-    model_class: type[PreTrainedModel]
-    poolings: tuple[str, ...]
-    layers: type[TextLayers] | None
-
-    @property
-    def causal(self) -> bool:
-        """Whether a token sees only the tokens before it."""
-        return "eos" in self.poolings
-
-
-CAUSAL_POOLINGS = ("eos", "mean")
-BERT_POOLINGS = ("cls", "pooler", "mean")
-FAMILIES = {
-    "bert": TextFamily(BertModel, BERT_POOLINGS, BertLayers),
-    "clap_text_model": TextFamily(ClapTextModel, BERT_POOLINGS, BertLayers),
-    "clip_text_model": TextFamily(CLIPTextModel, CAUSAL_POOLINGS, ClipTextLayers),
-    "gpt2": TextFamily(GPT2Model, CAUSAL_POOLINGS, Gpt2Layers),
-    "roberta": TextFamily(RobertaModel, BERT_POOLINGS, BertLayers),
-    "t5": TextFamily(T5EncoderModel, ("mean", "mean_padded"), None),
-}
-# Which tokens of a prompt are pooled.
-POOLED_TOKENS = {"eos": "last", "cls": "first", "pooler": "first", "mean": "all"}
-
-
-@dataclass(frozen=True)
-class TextPath:
-    """How a text tower computes.
-
-    Attributes:
-        name: `"packed"` (see [`~models.text_packing`]) or `"plain"`, the text model's own forward.
-        reason: why, in words.
-    """
-
-    name: str
-    reason: str
 
 
 class TextTower(nn.Module):
@@ -92,6 +35,9 @@ class TextTower(nn.Module):
     Attributes:
         fast: `"auto"` computes the same function in less time and memory where that can be done; `"off"` is the text
             model's own forward, always.
+        memory: bytes of activations to keep for the backward pass. With more prompts, parts of them are computed one
+            after the other, and again in the backward pass. `fast="off"` keeps all.
+        paths_taken: how prompts have been computed so far.
 
     Raises:
         AlmPromptError: unknown text model, or a pooling or length that does not go with it.
@@ -115,10 +61,12 @@ class TextTower(nn.Module):
         self.model = family.model_class(config, **options)
         self.family = family
         self.fast = "auto"
+        self.memory = ACTIVATION_BYTES
+        self.paths_taken: set[TextPath] = set()
         self.pooling = pooling
         self.normalize = normalize
         self.hidden_size: int = config.hidden_size
-        self.max_length = _max_length(config, max_length)
+        self.max_length = longest_prompt(config, max_length)
 
     @property
     def token_embedding(self) -> nn.Embedding:
@@ -146,12 +94,9 @@ class TextTower(nn.Module):
         """How the next prompts will be computed, and why."""
         if self.fast == "off":
             return TextPath("plain", "fast is off")
-        if self.family.layers is None:
-            return TextPath("plain", f"a {self.model.config.model_type} text model cannot be packed")
-        if self.training:
-            return TextPath("plain", "the text tower is in training mode, where its dropout counts")
-        shared = ", and what they have in common at their start" if self.family.causal else ""
-        return TextPath("packed", f"prompts share rows{shared}")
+        if self.training and self.family.layers is not None:
+            return TextPath("plain", TRAINING_MODE)
+        return self.family.path
 
     def check_special_tokens(self, before: Sequence[int], after: Sequence[int]) -> None:
         """Check that prompts will have the token that the feature is read from.
@@ -188,36 +133,56 @@ class TextTower(nn.Module):
             `[N, hidden_size]`, or `[B, N, hidden_size]`.
 
         Raises:
-            AlmPromptError: the prompts are longer than `max_length`.
+            AlmPromptError: the prompts are longer than `max_length`, or `memory` does not hold one of them.
         """
         *clips, count, length, width = inputs_embeds.shape
         if length > self.max_length:
             raise AlmPromptError(f"the text has {length} tokens, the text tower takes {self.max_length}; shorten it")
         prompts = inputs_embeds.reshape(-1, count, length, width)
-        if self.path.name == "packed":
+        path = self.path
+        self.paths_taken.add(path)
+        if path.name == "packed":
             features = self._packed_features(prompts, attention_mask, shared)
         else:
             mask = attention_mask.to(prompts.device).repeat(len(prompts), 1)
-            tensors = (prompts.flatten(0, 1), mask)
-            if self.fast == "off":
-                features = self._plain_features(*tensors)
-            else:
-                features = in_chunks(self._plain_features, tensors, self.model.config, ACTIVATION_BYTES)
+            features = self._plain_features(prompts.flatten(0, 1), mask)
         features = features.unflatten(0, (*clips, count))
         return nn.functional.normalize(features, dim=-1) if self.normalize else features
 
-    def _packed_features(self, prompts: torch.Tensor, mask: torch.Tensor, shared: int) -> torch.Tensor:
-        lengths = tuple(mask.sum(dim=1).tolist())
+    def packing(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0) -> Packing:
+        """Where prompts lie when they are packed; arguments and errors as in [`forward`]."""
+        lengths = tuple(attention_mask.sum(dim=1).tolist())
         causal, pooled = self.family.causal, POOLED_TOKENS[self.pooling]
-        packing = pack_prompts(lengths, shared if causal else 0, causal, pooled, prompts.device)
-        prompts = prompts[:, :, : max(lengths)]
-        states = encode_packed(self.family.layers, self.model, prompts, packing, ACTIVATION_BYTES)
+        room = self._room(inputs_embeds, max(lengths))
+        return pack_prompts(lengths, shared if causal else 0, causal, pooled, room, inputs_embeds.device)
+
+    def _room(self, embeds: torch.Tensor, longest: int) -> int:
+        """Number of tokens whose activations fit into memory; the longest prompt has to."""
+        per_token = token_bytes(self.model.config, embeds.dtype)
+        if self.memory < per_token * longest:
+            raise AlmPromptError(
+                f"text_tower.memory is {_mebibytes(self.memory)} MiB, but the activations of one prompt of {longest} "
+                f"tokens take {_mebibytes(per_token * longest)} MiB; give it that or more"
+            )
+        return self.memory // per_token
+
+    def _packed_features(self, prompts: torch.Tensor, mask: torch.Tensor, shared: int) -> torch.Tensor:
+        packing = self.packing(prompts, mask, shared)
+        longest = int(mask.sum(dim=1).max())
+        room = self._room(prompts, longest)
+        states = encode_packed(self.family.layers, self.model, prompts[:, :, :longest], packing, room)
         mask = mask[:, : states.shape[1]].to(states.device).repeat(len(prompts), 1)
         return self._pool(states, mask)
 
     def _plain_features(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "mean_padded":
             embeds, mask = self._pad(embeds, mask)
+        if self.fast == "off":
+            return self._pooled_states(embeds, mask)
+        length = embeds.shape[1]
+        return in_chunks(self._pooled_states, (embeds, mask), self._room(embeds, length) // length)
+
+    def _pooled_states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self._pool(self._states(embeds, mask), mask)
 
     def _pad(self, embeds: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -275,15 +240,6 @@ def pad_token_ids(token_ids: Sequence[Sequence[int]], device: torch.device) -> t
     return ids, mask
 
 
-def _max_length(config: PreTrainedConfig, wanted: int | None) -> int:
-    """Longest prompt in tokens. RoBERTa-like models count positions from `pad_token_id + 1`, T5 has no limit."""
-    if config.model_type == "t5":
-        if wanted is None:
-            raise AlmPromptError("a t5 text model has no longest text of its own; set text_max_length (ReCLAP: 77)")
-        return wanted
-    limit = config.max_position_embeddings
-    if config.model_type in ("roberta", "clap_text_model"):
-        limit -= config.pad_token_id + 1
-    if wanted is not None and not 0 < wanted <= limit:
-        raise AlmPromptError(f"text_max_length is {wanted}; the text model takes 1 to {limit} tokens")
-    return limit if wanted is None else wanted
+def _mebibytes(count: int) -> str:
+    """Bytes in MiB, rounded up: what is enough."""
+    return f"{math.ceil(10 * count / 2**20) / 10:.1f}"

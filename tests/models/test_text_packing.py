@@ -19,9 +19,8 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from alm_prompt import AlmPromptError
-from alm_prompt.models import text_tower
 from alm_prompt.models.prompt_layout import layout_prompts
-from alm_prompt.models.text_packing import ROW_TOKENS, pack_prompts
+from alm_prompt.models.text_packing import ROW_TOKENS, pack_prompts, token_bytes
 from alm_prompt.models.text_tower import TextTower, pad_token_ids
 
 CPU = torch.device("cpu")
@@ -90,6 +89,11 @@ def random_prompts(tower, seed):
     return layout, context
 
 
+def longest_bytes(tower, layout):
+    """Bytes that the longest prompt takes."""
+    return int(layout.mask.sum(dim=1).max()) * token_bytes(tower.model.config, tower.token_embedding.weight.dtype)
+
+
 def encode(tower, layout, context):
     """Features, and the gradient of the context."""
     features = tower(layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
@@ -110,9 +114,12 @@ def test_packed_features_and_gradients_are_the_plain_ones(family, pooling, dtype
     tower = make_tower(family, pooling, dtype)
     assert tower.path.name == "packed"
     oracle = plain(tower)
-    first = 20 * TOWERS.index((family, pooling))
-    for seed in range(first, first + 20):
+    # 100 class lists or more for the causal towers, and as many for the others; some with little memory.
+    lists = 34 if tower.family.causal else 25
+    first = lists * TOWERS.index((family, pooling))
+    for seed in range(first, first + lists):
         layout, context = random_prompts(tower, seed)
+        tower.memory = (10**6, 30, 10**6, 10**6, 6)[seed % 5] * longest_bytes(tower, layout)
         assert_same(encode(tower, layout, context), encode(oracle, layout, context), TOLERANCE[dtype])
 
 
@@ -153,7 +160,7 @@ def test_rows_stay_short_and_nearly_full(causal):
     draw = random.Random(0)
     shared = 17 if causal else 0
     lengths = tuple(shared + draw.randint(3, 30) for _ in range(500))
-    packing = pack_prompts(lengths, shared, causal, "last", CPU)
+    packing = pack_prompts(lengths, shared, causal, "last", 10**6, CPU)
     rows, width, _ = packing.mask.shape
     assert width <= shared + (ROW_TOKENS + 30 if causal else 30)
     own = sum(lengths) - shared * len(lengths)
@@ -175,7 +182,7 @@ def test_shared_start_is_computed_once_per_row():
 
 
 @pytest.mark.parametrize(("family", "pooling"), [*TOWERS, ("t5", "mean"), ("t5", "mean_padded")])
-def test_chunks_are_computed_again_and_change_nothing(family, pooling, monkeypatch):
+def test_chunks_are_computed_again_and_change_nothing(family, pooling):
     tower = make_tower(family, pooling)
     layout = layout_prompts([2], [[4] * (1 + n % 5) for n in range(12)], [[5]] * 12, [3], 6, "end", CPU)
     context = torch.randn(2, 1, 6, 16, dtype=torch.float64, requires_grad=True)
@@ -184,7 +191,8 @@ def test_chunks_are_computed_again_and_change_nothing(family, pooling, monkeypat
     first.register_forward_hook(lambda *_: calls.append(1))
     expected = encode(tower, layout, context)
     assert len(calls) == 1
-    monkeypatch.setattr(text_tower, "ACTIVATION_BYTES", 1)
+    padded = tower.max_length if pooling == "mean_padded" else layout.mask.shape[1]
+    tower.memory = token_bytes(tower.model.config, torch.float64) * padded
     assert_same(encode(tower, layout, context), expected, 1e-12)
     chunks = (len(calls) - 1) / 2
     assert chunks > 1 and chunks == int(chunks)
@@ -226,6 +234,29 @@ def test_training_mode_takes_the_plain_path_with_its_gradient_checkpointing(fami
     assert_same(found, encode(tower.eval(), layout, context), 1e-12)
 
 
+@pytest.mark.parametrize(("family", "pooling"), [("clip", "eos"), ("bert", "cls"), ("t5", "mean")])
+def test_too_little_memory_for_one_prompt_is_refused_with_what_it_takes(family, pooling):
+    tower = make_tower(family, pooling)
+    layout = layout_prompts([2], [[4], [4, 7, 9]], [[5]] * 2, [3], 6, "end", CPU)
+    context = torch.randn(6, 16, dtype=torch.float64, requires_grad=True)
+    tower.memory = longest_bytes(tower, layout) - 1
+    with pytest.raises(AlmPromptError, match=r"one prompt of 12 tokens take 0.1 MiB; give it that or more"):
+        encode(tower, layout, context)
+    tower.memory += 1
+    encode(tower, layout, context)
+
+
+def test_rows_fit_into_memory():
+    tower = make_tower("clip", "eos")
+    layout = layout_prompts([2], [[4]] * 30, [[5]] * 30, [3], 16, "end", CPU)
+    prompts = layout.splice(torch.randn(16, 16, dtype=torch.float64), tower.token_embedding)
+    for tokens in (20, 25, 64):
+        tower.memory = tokens * token_bytes(tower.model.config, torch.float64)
+        mask = tower.packing(prompts, layout.mask, 17).mask
+        assert mask.shape[1] <= tokens
+        assert len(mask) == -(-30 // ((tokens - 17) // 3))
+
+
 def test_the_tower_says_which_path_it_takes():
     assert make_tower("clip", "eos").path.name == "packed"
     tower = make_tower("t5", "mean")
@@ -235,3 +266,13 @@ def test_the_tower_says_which_path_it_takes():
     assert (tower.path.name, tower.path.reason) == ("plain", "fast is off")
     with pytest.raises(AlmPromptError, match="fast is 'on'; choose one of auto, off"):
         tower.fast = "on"
+
+
+def test_the_tower_remembers_the_paths_it_took():
+    tower = make_tower("clip", "eos")
+    ids, mask = pad_token_ids([[2, 7, 3]], CPU)
+    for fast in ("auto", "off", "off"):
+        tower.fast = fast
+        tower(tower.token_embedding(ids), mask)
+    assert {path.name for path in tower.paths_taken} == {"packed", "plain"}
+    assert "plain: fast is off" in map(str, tower.paths_taken)
