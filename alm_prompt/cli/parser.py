@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 import yaml
 from transformers.hf_argparser import HfArgumentParser
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, nearest
 
 
 class CommandParser(HfArgumentParser):
@@ -54,7 +53,7 @@ class CommandParser(HfArgumentParser):
         )
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
-            raise AlmPromptError(f"unknown argument {unknown[0]!r}; {_nearest(unknown[0], flags)}")
+            raise AlmPromptError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
         return tuple(parsed)
 
     def _set_defaults_from(self, path: Path) -> None:
@@ -96,7 +95,7 @@ def read_config(path: Path, known: Iterable[str]) -> dict[str, Any]:
     settings = {str(key).replace("-", "_"): value for key, value in settings.items()}
     for key in settings:
         if key not in known:
-            raise AlmPromptError(f"config {path}: unknown key {key!r}; {_nearest(key, known)}")
+            raise AlmPromptError(f"config {path}: unknown key {key!r}; {nearest(key, known)}")
     return {key: value for key, value in settings.items() if value is not None}
 
 
@@ -110,7 +109,3 @@ def _as_flags(settings: dict[str, Any]) -> Iterator[str]:
             yield from (f"--{key}", *map(str, value))
         else:
             yield f"--{key}={value}"
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    return f"the nearest known one is {difflib.get_close_matches(word, known, n=1, cutoff=0)[0]!r}"
