@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,13 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder ../shared with real audio, which is not at hand")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def standins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a small stand-in of every data set of the catalog, in the published layout; not to be changed."""
+    write = runpy.run_path(str(Path(__file__).with_name("standins.py")))["write_standins"]
+    return write(tmp_path_factory.mktemp("datasets"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+UNKNOWN_LICENCE = "not stated in our sources"
+HUB_OWNER = "MahiA"
+
+_CORRECTED = "-corrected"
 
 
 @dataclass(frozen=True)
@@ -12,30 +17,36 @@ class KnownDataset:
     """What is published about a data set of the benchmarks.
 
     Args:
-        name: Name of its folder, and of the data set in results.
+        name: Name of the data set in results.
         task: What its classes are.
         class_names: Classes, sorted, as they stand in the CSV files and in prompts.
-        test_clips: Clips in the test list of every fold; one number where there is one pair of lists.
-        licence: Licence of the recordings, as far as known.
-        zipped: Whether the Hub holds a zip file, whose contents have to move one level up.
+        test_clips: Clips in the test list of every fold (None where no source tells); one number where there is one
+            pair of lists. From the public logs of PALM.
+        fixed_test_clips: Clips in the test list of the pair that ZEBRA takes in place of the folds, where there are
+            folds. From the public logs of ZEBRA.
+        licence: Licence of the recordings, where its source states one.
+        zipped: Whether the Hub holds a zip file instead of the files.
+        exchanged_folds: Folds whose two files are read the other way round.
     """
 
     name: str
     task: str
     class_names: tuple[str, ...]
-    test_clips: tuple[int, ...]
-    licence: str = "not stated in our sources"
+    test_clips: tuple[int | None, ...]
+    fixed_test_clips: int | None = None
+    licence: str = UNKNOWN_LICENCE
     zipped: bool = False
+    exchanged_folds: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that holds it, and of its repository on the Hub."""
+        return self.name.removesuffix(_CORRECTED)
 
     @property
     def hub_id(self) -> str:
         """Name on the Hugging Face Hub."""
-        return f"MahiA/{self.folder}"
-
-    @property
-    def folder(self) -> str:
-        """Name of the folder that holds it."""
-        return self.name.removesuffix(CORRECTED)
+        return f"{HUB_OWNER}/{self.folder}"
 
     @property
     def fold_names(self) -> tuple[str | None, ...]:
@@ -44,22 +55,17 @@ class KnownDataset:
             return (None,)
         return tuple(str(number) for number in range(1, len(self.test_clips) + 1))
 
-    @property
-    def exchanged_folds(self) -> tuple[str, ...]:
-        """Folds whose two files are read the other way round."""
-        return ("2", "3", "4") if self.name.endswith(CORRECTED) else ()
-
-
-CORRECTED = "-corrected"
-
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(", "))
 
 
-_PUBLISHED = (
-    KnownDataset("Beijing-Opera", "instrument", _names("bangu, daluo, naobo, xiaoluo"), (48, 47, 47, 47, 47)),
-    KnownDataset("CREMA-D", "emotion", _names("anger, disgust, fear, happy, neutral, sad"), (1489,)),
+# In the order in which ZEBRA's code takes them: its random halves of the classes depend on it.
+PUBLISHED = (
+    KnownDataset("Beijing-Opera", "instrument", _names("bangu, daluo, naobo, xiaoluo"), (48, 47, 47, 47, 47), 48),
+    KnownDataset(
+        "CREMA-D", "emotion", _names("anger, disgust, fear, happy, neutral, sad"), (1489,), licence="ODbL 1.0"
+    ),
     KnownDataset(
         "ESC50-Actions",
         "sound event",
@@ -68,6 +74,8 @@ _PUBLISHED = (
             "sneezing, snoring"
         ),
         (80,) * 5,
+        80,
+        licence="CC BY-NC 3.0",
     ),
     KnownDataset(
         "ESC50",
@@ -81,6 +89,8 @@ _PUBLISHED = (
             "washing machine, water drops, wind"
         ),
         (400,) * 5,
+        400,
+        licence="CC BY-NC 3.0",
     ),
     KnownDataset(
         "GT-Music-Genre",
@@ -93,10 +103,15 @@ _PUBLISHED = (
         "instrument",
         _names("bass, brass, flute, guitar, keyboard, mallet, organ, reed, string, vocal"),
         (4096,),
+        licence="CC BY 4.0",
         zipped=True,
     ),
     KnownDataset(
-        "RAVDESS", "emotion", _names("angry, calm, disgust, fearful, happy, neutral, sad, surprised"), (491,)
+        "RAVDESS",
+        "emotion",
+        _names("angry, calm, disgust, fearful, happy, neutral, sad, surprised"),
+        (491,),
+        licence="CC BY-NC-SA 4.0",
     ),
     KnownDataset("SESA", "surveillance", _names("casual, explosion, gunshot, siren"), (105,)),
     KnownDataset(
@@ -107,6 +122,7 @@ _PUBLISHED = (
             "office, park, residential_area, train, tram"
         ),
         (1170, 3507, 3507, 3510),
+        936,
     ),
     KnownDataset(
         "UrbanSound8K",
@@ -116,6 +132,8 @@ _PUBLISHED = (
             "siren, street music"
         ),
         (873, 888, 925, 990, 936, 823, 838, 806, 816, 837),
+        1747,
+        licence="CC BY-NC 3.0",
     ),
     KnownDataset(
         "VocalSound",
@@ -126,5 +144,16 @@ _PUBLISHED = (
     ),
 )
 
-# In the order in which ZEBRA's code takes them: its random halves of the classes depend on it.
-CATALOG: Mapping[str, KnownDataset] = MappingProxyType({known.name: known for known in _PUBLISHED})
+_TUT2017 = next(known for known in PUBLISHED if known.name == "TUT2017")
+
+# The files of folds 2 to 4 of TUT2017 look exchanged: three quarters of the clips are in the test lists.
+_TUT2017_CORRECTED = replace(
+    _TUT2017,
+    name=_TUT2017.name + _CORRECTED,
+    test_clips=(_TUT2017.test_clips[0], None, None, None),
+    exchanged_folds=("2", "3", "4"),
+)
+
+CATALOG: Mapping[str, KnownDataset] = MappingProxyType(
+    {known.name: known for known in (*PUBLISHED, _TUT2017_CORRECTED)}
+)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
+from pathlib import Path
 
-from ..audio.waveform import AudioSource, content_hash
+from ..audio.waveform import AudioSource, content_hash, read_channels
 from ..errors import AlmPromptError
-from .clips import AudioClips
+from .clips import AudioClips, Clip, shorten
+
+_PIECE = 4096
 
 
 def check_leaks(train: AudioClips, test: AudioClips) -> None:
@@ -36,13 +40,67 @@ def check_names_apart(train: AudioClips, test: AudioClips) -> None:
             raise AlmPromptError(f"clip {clip.clip_id!r} is in both train and test: remove it from one")
 
 
+def check_labels(clips: Iterable[Clip]) -> None:
+    """Refuse two clips of the same audio under different labels.
+
+    Files are compared by size, then by a piece from their middle, and read whole only where both agree.
+
+    Raises:
+        AlmPromptError: Names the first two such clips.
+    """
+    groups = [list(clips)]
+    for key in (_size, _middle, _content):
+        groups = [part for group in groups for part in _grouped(group, key) if len({clip.label for clip in part}) > 1]
+    for group in groups:
+        first = group[0]
+        other = next(clip for clip in group if clip.label != first.label)
+        raise AlmPromptError(
+            f"clips {first.clip_id!r} ({first.label}) and {other.clip_id!r} ({other.label}) are the same audio under "
+            "two labels: correct one, or remove one"
+        )
+
+
+def check_readable(clips: AudioClips) -> None:
+    """Decode every clip, and refuse them if some cannot be.
+
+    Raises:
+        AlmPromptError: Says how many cannot be read, names the first of them, and says why the very first cannot.
+    """
+    reasons: dict[str, str] = {}
+    for clip in clips:
+        try:
+            read_channels(clip.source)
+        except AlmPromptError as error:
+            reasons[clip.clip_id] = str(error)
+    if reasons:
+        raise AlmPromptError(
+            f"{len(reasons)} of {len(clips)} clips cannot be read: {shorten(reasons)}; {next(iter(reasons.values()))}"
+        )
+
+
+def _grouped(clips: list[Clip], key: Callable[[AudioSource], Hashable]) -> Iterable[list[Clip]]:
+    groups: dict[Hashable, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(key(clip.source), []).append(clip)
+    return groups.values()
+
+
+def _size(source: AudioSource) -> int | None:
+    return os.stat(source).st_size if _is_path(source) else None
+
+
+def _middle(source: AudioSource) -> bytes | None:
+    if not _is_path(source):
+        return None
+    with Path(source).open("rb") as file:
+        file.seek(os.stat(source).st_size // 2)
+        return file.read(_PIECE)
+
+
 def _content(source: AudioSource) -> str:
-    if not isinstance(source, (str, os.PathLike)):
+    if not _is_path(source):
         return content_hash(source)
-    try:
-        stat = os.stat(source)
-    except OSError:
-        return content_hash(source)
+    stat = os.stat(source)
     return _content_of_file(os.fspath(source), stat.st_size, stat.st_mtime_ns)
 
 
@@ -50,3 +108,8 @@ def _content(source: AudioSource) -> str:
 def _content_of_file(path: str, size: int, mtime_ns: int) -> str:
     # Every split of a benchmark asks for the same files; size and time tell a file that has changed.
     return content_hash(path)
+
+
+def _is_path(source: AudioSource) -> bool:
+    # A path that leads nowhere is left to `content_hash`, which says so.
+    return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)

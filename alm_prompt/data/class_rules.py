@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from ..errors import AlmPromptError
-from .catalog import CATALOG, CORRECTED
+from .catalog import CATALOG, PUBLISHED
 from .clips import shorten
 
 CLASS_RULES = ("all", "alphabetical-halves", "seed-42-halves")
@@ -63,15 +63,15 @@ def divide_classes(
 
 def _seed_42_halves(names: list[str], dataset_name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     generator = random.Random(42)
-    wanted = dataset_name.removesuffix(CORRECTED)
-    if wanted in CATALOG:
-        known = CATALOG[wanted].class_names
-        if names != sorted(known):
-            raise AlmPromptError(f"{dataset_name} has the classes {shorten(known)}, not {shorten(names)}: rename it")
-        for name in CATALOG:
-            if name == wanted:
-                break
-            generator.sample(CATALOG[name].class_names, len(CATALOG[name].class_names))
+    known = CATALOG.get(dataset_name)
+    if known is not None:
+        if names != sorted(known.class_names):
+            raise AlmPromptError(
+                f"{dataset_name} has the classes {shorten(known.class_names)}, not {shorten(names)}: "
+                "use these, or another name"
+            )
+        for earlier in takewhile(lambda other: other.folder != known.folder, PUBLISHED):
+            generator.sample(earlier.class_names, len(earlier.class_names))
     shuffled = generator.sample(names, len(names))
     half = len(names) // 2
     return tuple(sorted(shuffled[:half])), tuple(sorted(shuffled[half:]))

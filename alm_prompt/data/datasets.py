@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .clips import AudioClips, Clip
+from ..errors import AlmPromptError
+from .catalog import CATALOG, KnownDataset
+from .checks import check_labels, check_readable
+from .clips import AudioClips, Clip, shorten
+from .layouts import how_to_get, is_published, read_published
 from .sources import csv_header, load_clips
 from .splits import Fold, held_out_folds
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["AudioDataset", "Fold", "open_dataset"]
 
@@ -25,53 +32,135 @@ class AudioDataset:
         class_names: All classes, sorted.
         folds: The ways to part it that are averaged over; at least one.
         root: Folder that it was read from, if any.
+        fixed: The one way that ZEBRA's benchmark takes: a pair of lists beside those of the folds, or the only fold;
+            None where there are folds and no such pair.
     """
 
     name: str
     class_names: tuple[str, ...]
     folds: tuple[Fold, ...]
     root: Path | None = None
+    fixed: Fold | None = None
 
     @classmethod
     def from_clips(cls, name: str, clips: AudioClips, root: Path | None = None) -> AudioDataset:
         """Part clips by their folds, or by half where they have none (see `held_out_folds`)."""
-        return cls(name, tuple(clips.class_names), held_out_folds(clips), root)
+        folds = held_out_folds(clips)
+        return cls(name, tuple(clips.class_names), folds, root, folds[0] if len(folds) == 1 else None)
 
     @cached_property
     def clips(self) -> AudioClips:
-        """Every clip once."""
-        return AudioClips(_once(clip for fold in self.folds for clip in (*fold.train, *fold.test)), self.class_names)
+        """Every clip once.
+
+        Raises:
+            AlmPromptError: A clip has one label in one fold and another in another.
+        """
+        folds = (*self.folds, self.fixed) if self.fixed else self.folds
+        return AudioClips(_once(clip for fold in folds for clip in (*fold.train, *fold.test)), self.class_names)
 
 
-def open_dataset(source: str | os.PathLike, name: str | None = None, **columns: Any) -> AudioDataset:
+def open_dataset(
+    source: str | os.PathLike, name: str | None = None, *, strict: bool = False, **columns: Any
+) -> AudioDataset:
     """Open a data set with its folds; audio is decoded only when it is used.
 
+    A data set whose name is in the `CATALOG` must have the classes and folds that are published.
+
     Args:
-        source: "world" (the bundled sound world); a CSV file; a folder with `metadata.csv` (columns `file_name`,
-            `label` and `fold_or_split`, unless `columns` says otherwise) or with one sub-folder per class; or the name
-            of a data set on the Hub.
+        source: "world" (the bundled sound world); a folder in the published layout of the catalog (see `layouts`); a
+            CSV file; a folder with `metadata.csv` (columns `file_name`, `label` and `fold_or_split`, unless `columns`
+            says otherwise) or with one sub-folder per class; or the name of a data set on the Hub.
         name: Name in results; that of the file or folder when not given.
+        strict: Refuse other numbers of test clips than the published ones, which are a warning otherwise, and decode
+            every clip.
         **columns: See `load_clips`.
 
     Raises:
-        AlmPromptError: Nothing is there, or what is there cannot be used.
+        AlmPromptError: Nothing is there, or what is there cannot be used: classes or folds that differ from the
+            catalog, missing files, a clip on both sides of a fold, the same audio under two labels.
     """
     if str(source) == "world":
         from .world import world_clips
 
         return AudioDataset.from_clips(name or "world", world_clips())
+    path = _downloaded(source)
+    name = name or (path.stem if path.is_file() else path.absolute().name)
+    known = CATALOG.get(name)
+    if is_published(path):
+        folds, fixed = read_published(path, known)
+        dataset = AudioDataset(name, tuple(folds[0].train.class_names), folds, path, fixed)
+    elif known is not None and path.is_dir() and not (path / "metadata.csv").is_file():
+        raise AlmPromptError(
+            f"{path}: has no train.csv or csv_files as {name} should: {how_to_get(known, path)}; or give another name"
+        )
+    else:
+        root = path if path.is_dir() else path.parent if path.is_file() else None
+        dataset = AudioDataset.from_clips(name, load_clips(path, **(_metadata_columns(path) | columns)), root)
+    if known is not None:
+        _check_published(dataset, known, strict)
+    check_labels(dataset.clips)
+    if strict:
+        check_readable(dataset.clips)
+    return dataset
+
+
+def _downloaded(source: str | os.PathLike) -> Path:
+    """The folder of a data set of the catalog that is asked for by its Hub name; any other source as it is."""
     path = Path(source).expanduser()
-    clips = load_clips(source, **(_metadata_columns(path) | columns))
-    root = path if path.is_dir() else path.parent if path.is_file() else None
-    return AudioDataset.from_clips(name or path.stem, clips, root)
+    if path.exists() or str(source) not in {known.hub_id for known in CATALOG.values()}:
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(str(source), repo_type="dataset"))
+    # Whatever goes wrong in there (network, name, disk), the user's way out is the same.
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AlmPromptError(f"{source}: no such folder, and the Hub did not give it: {reason}") from error
+    return folder
+
+
+def _check_published(dataset: AudioDataset, known: KnownDataset, strict: bool) -> None:
+    """Refuse other classes or folds than the published ones; other numbers of clips, too, where `strict`."""
+    where = dataset.root or dataset.name
+    missing = sorted(set(known.class_names) - set(dataset.class_names))
+    unknown = sorted(set(dataset.class_names) - set(known.class_names))
+    if missing or unknown:
+        differences = [f"lacks {shorten(missing)}"] * bool(missing) + [f"has {shorten(unknown)}"] * bool(unknown)
+        raise AlmPromptError(
+            f"{where}: its classes are not those of {known.name}: it {' and '.join(differences)}: "
+            "correct them or give another name"
+        )
+    names = tuple(fold.name for fold in dataset.folds)
+    if names != known.fold_names:
+        raise AlmPromptError(
+            f"{where}: {known.name} has {len(known.fold_names)} folds, not {len(names)}: "
+            "correct them or give another name"
+        )
+    wrong = _other_counts(dataset, known)
+    if wrong:
+        message = f"{where}: not {known.name} as published: {shorten(wrong, 2)}"
+        if strict:
+            raise AlmPromptError(f"{message}: get the data set again, whole")
+        logger.warning(message)
+
+
+def _other_counts(dataset: AudioDataset, known: KnownDataset) -> list[str]:
+    places = [("", fold, count) for fold, count in zip(dataset.folds, known.test_clips, strict=True)]
+    if len(places) > 1:
+        places = [(f" in fold {fold.name}", fold, count) for _, fold, count in places]
+        places += [(" in the fixed pair", dataset.fixed, known.fixed_test_clips)] * (dataset.fixed is not None)
+    return [
+        f"{len(fold.test)} test clips{place} instead of {count}"
+        for place, fold, count in places
+        if count not in (None, len(fold.test))
+    ]
 
 
 def _metadata_columns(path: Path) -> dict[str, Any]:
     """Columns of a `metadata.csv` as it goes with an `audio` folder; none of them where there is none."""
     table = path / "metadata.csv" if path.is_dir() else path
-    if not table.is_file():
-        return {}
-    header = csv_header(table)
+    header = csv_header(table) if table.is_file() else []
     if not {"file_name", "label"} <= set(header):
         return {}
     columns = {"path_column": "file_name", "label_column": "label"}
@@ -83,4 +172,12 @@ def _metadata_columns(path: Path) -> dict[str, Any]:
 
 
 def _once(clips: Iterable[Clip]) -> list[Clip]:
-    return list({clip.clip_id: clip for clip in clips}.values())
+    kept: dict[str, Clip] = {}
+    for clip in clips:
+        first = kept.setdefault(clip.clip_id, clip)
+        if first.label != clip.label:
+            raise AlmPromptError(
+                f"clip {clip.clip_id!r} is labelled {first.label!r} in one list and {clip.label!r} in another: "
+                "correct one"
+            )
+    return list(kept.values())

@@ -1,0 +1,126 @@
+"""The layout in which the data sets of the catalog are published.
+
+`<Name>/audios/`, with `train.csv` and `test.csv` beside it; sets with folds have `csv_files/train_1.csv`,
+`csv_files/test_1.csv` and so on instead, and `csv_files/train.csv`, `csv_files/test.csv` for the one pair that ZEBRA
+takes. The columns are `path`, below `<Name>`, and `classname`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AlmPromptError
+from .catalog import PUBLISHED, KnownDataset
+from .checks import check_names_apart
+from .clips import AudioClips
+from .sources import load_csv
+from .splits import Fold
+
+# PALM's scripts copy the lists of one fold after the other to the root, so lists there say nothing about folds.
+_FOLDER = "csv_files"
+
+
+@dataclass(frozen=True)
+class FoundDataset:
+    """Whether a data set of the catalog is at hand.
+
+    Args:
+        known: What is published about it.
+        path: Its folder, or None where it is missing.
+        how_to_get: Command that brings it; empty where it is there.
+    """
+
+    known: KnownDataset
+    path: Path | None
+    how_to_get: str = ""
+
+
+def find_datasets(root: str | os.PathLike) -> tuple[FoundDataset, ...]:
+    """Look for every data set of the catalog below a folder.
+
+    Args:
+        root: Folder that holds one folder per data set, named as in the catalog.
+
+    Returns:
+        One entry per published data set, in the order of the catalog.
+
+    Raises:
+        AlmPromptError: There is no such folder.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise AlmPromptError(f"{root}: no such folder")
+    found = []
+    for known in PUBLISHED:
+        path = root / known.folder
+        found.append(
+            FoundDataset(known, path) if is_published(path) else FoundDataset(known, None, how_to_get(known, path))
+        )
+    return tuple(found)
+
+
+def is_published(path: Path) -> bool:
+    """Whether a folder holds lists in the published layout."""
+    return (path / "train.csv").is_file() or any(path.glob(f"{_FOLDER}/train*.csv"))
+
+
+def how_to_get(known: KnownDataset, path: Path) -> str:
+    """The shell command that makes `path` the folder of a data set, as far as it is not."""
+    archive, inner = path / f"{known.folder}.zip", path / known.folder
+    if is_published(inner):
+        return f"mv '{inner}'/* '{path}'"
+    # The archive holds the folder of the data set itself.
+    unzip = f"unzip '{archive}' -d '{path.parent}'"
+    if archive.is_file():
+        return unzip
+    download = f"hf download {known.hub_id} --repo-type dataset --local-dir '{path}'"
+    return f"{download} && {unzip}" if known.zipped else download
+
+
+def read_published(path: Path, known: KnownDataset | None) -> tuple[tuple[Fold, ...], Fold | None]:
+    """Read the lists of a folder in the published layout.
+
+    Args:
+        path: The folder.
+        known: What is published about it, if anything is.
+
+    Returns:
+        The folds, and ZEBRA's one pair: the only fold where there are none, else None where the pair is missing.
+
+    Raises:
+        AlmPromptError: A list is missing or broken, lists files that are not there, or a clip is on both sides.
+    """
+    names = _fold_names(path) if known is None else known.fold_names
+    exchanged = () if known is None else known.exchanged_folds
+    if names == (None,):
+        pairs = {None: _pair(path, path)}
+        return _folds(pairs), _folds(pairs)[0]
+    pairs = {name: _pair(path, path / _FOLDER, f"_{name}", name in exchanged) for name in names}
+    if all((path / _FOLDER / f"{side}.csv").is_file() for side in ("train", "test")):
+        *folds, fixed = _folds(pairs | {None: _pair(path, path / _FOLDER)})
+        return tuple(folds), fixed
+    return _folds(pairs), None
+
+
+def _fold_names(path: Path) -> tuple[str | None, ...]:
+    names = {file.stem.removeprefix("train_") for file in path.glob(f"{_FOLDER}/train_*.csv")}
+    return tuple(sorted(names, key=lambda name: (len(name), name))) or (None,)
+
+
+def _pair(path: Path, lists: Path, suffix: str = "", exchanged: bool = False) -> tuple[AudioClips, AudioClips]:
+    sides = []
+    for side in ("train", "test"):
+        table = lists / f"{side}{suffix}.csv"
+        if not table.is_file():
+            raise AlmPromptError(f"{path}: {table.relative_to(path)} is missing: get the data set again, whole")
+        sides.append(load_csv(table, audio_dir=path))
+    check_names_apart(*sides)
+    train, test = reversed(sides) if exchanged else sides
+    return train, test
+
+
+def _folds(pairs: dict[str | None, tuple[AudioClips, AudioClips]]) -> tuple[Fold, ...]:
+    class_names = {name for sides in pairs.values() for clips in sides for name in clips.class_names}
+    return tuple(Fold(name, *(AudioClips(clips, class_names) for clips in sides)) for name, sides in pairs.items())
