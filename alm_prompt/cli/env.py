@@ -11,14 +11,27 @@ from ..errors import AlmPromptError
 from ..versions import installed_versions
 from .environment import check_torchaudio
 
+HELP = """usage: alm-prompt env [--explain ...]
+
+Print the versions and settings that a bug report needs; with --explain, how the text towers compute prompts.
+alm-prompt env --explain --help lists the flags of --explain."""
+
 
 def run(argv: list[str]) -> None:
-    """Print one `name: value` line per fact, and the way out where torchaudio cannot be imported."""
+    """Print one `name: value` line per fact, and the way out where torchaudio cannot be imported.
+
+    With `--explain`, how prompts are computed in its place.
+    """
+    if "--explain" in argv:
+        from .explain import explain
+
+        explain(argv)
+        return
     if argv:
         if argv[0] in ("-h", "--help"):
-            print("usage: alm-prompt env\n\nPrint the versions and settings that a bug report needs.")
+            print(HELP)
             return
-        raise AlmPromptError(f"alm-prompt env takes no arguments, got {' '.join(argv)}")
+        raise AlmPromptError(f"alm-prompt env takes no arguments but those of --explain, got {' '.join(argv)}")
     # A checkout that is run without being installed has a version all the same.
     facts = {"platform": platform.platform(), **installed_versions(), "alm-prompt": __version__}
     facts |= {"device": _device(), "cpu threads": str(os.cpu_count()), "cache folder": str(_cache_folder())}

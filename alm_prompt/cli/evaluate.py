@@ -55,7 +55,7 @@ def _benchmark(
     base, novel = base_novel_classes(data.classes or clips.class_names)
     neighbors = open_neighbors(benchmark.neighbors, base, held_out=novel)
     methods = parse_methods(benchmark.methods, benchmark.method_options, neighbors, training.encoder_mode)
-    alm, processor = open_model(model.model or TINY)
+    alm, processor = open_model(model.model or TINY, model)
     set_classes(alm, data.classes or clips.class_names, model)
     clips = clips.select(labels=alm.class_names)
     folder = Path(output.output_dir)
@@ -78,7 +78,7 @@ def _benchmark(
     title = f"Base to novel: {model.model or TINY} on {Path(data.data).name}"
     result.save(folder, title)
     settings = {**vars(benchmark), **vars(model), **vars(data), **vars(training)}
-    _record(folder, settings, benchmark.seeds, time.perf_counter() - start, training.encoder_mode)
+    _record(folder, settings, benchmark.seeds, time.perf_counter() - start, training.encoder_mode, alm)
     print(
         f"\n{result.markdown(title)}\nwritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
     )
@@ -113,7 +113,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
         open_output_dir(folder, overwrite=output.overwrite)
         write_text(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         settings = {"adapter": adapter, **vars(model), **vars(data)}
-        _record(folder, settings, [], time.perf_counter() - start, encoder_mode, results)
+        _record(folder, settings, [], time.perf_counter() - start, encoder_mode, classifier, results)
 
 
 def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:
@@ -143,8 +143,10 @@ def _record(
     seeds: list[int],
     seconds: float,
     encoder_mode: str,
+    model: Any,
     results: dict[str, Any] | None = None,
 ) -> None:
     from ..training import RunRecord
 
-    RunRecord(settings, seeds, seconds, encoder_mode, results=results or {}).save(folder)
+    paths = sorted(map(str, model.alm.text_tower.paths_taken))
+    RunRecord(settings, seeds, seconds, encoder_mode, text_paths=paths, results=results or {}).save(folder)

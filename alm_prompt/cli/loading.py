@@ -26,11 +26,14 @@ SHIPPED = "shipped"
 TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
 
 
-def open_model(reference: str) -> tuple[AlmForAudioClassification, AlmProcessor]:
+def open_model(
+    reference: str, options: ModelOptions | None = None
+) -> tuple[AlmForAudioClassification, AlmProcessor]:
     """Open a model and its processor on the best device at hand.
 
     Args:
         reference: `tiny`, a folder or a Hub id.
+        options: how its text tower computes; default: the fast way, with as much memory as it asks for.
 
     Raises:
         AlmPromptError: there is no such model, or it cannot be read.
@@ -50,6 +53,9 @@ def open_model(reference: str) -> tuple[AlmForAudioClassification, AlmProcessor]
         processor = AlmProcessor.from_pretrained(source)
     # An adapter names its model. A path into this installation would mean nothing on another machine.
     model.name_or_path = model.config.name_or_path = reference
+    if options is not None:
+        tower = model.alm.text_tower
+        tower.fast, tower.memory = options.fast, round(options.text_memory * 2**30)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
 
 
@@ -98,7 +104,7 @@ def open_classifier(
     classes = classes or settings.get("class_names")
     if classes is None:
         raise AlmPromptError("no classes are given; add --classes dog rain siren, or an --adapter that has its own")
-    alm, processor = open_model(options.model or settings.get("base_model_name_or_path") or TINY)
+    alm, processor = open_model(options.model or settings.get("base_model_name_or_path") or TINY, options)
     set_classes(alm, classes, replace(options, template=options.template or settings.get("template")))
     return (alm if adapter is None else open_adapter(alm, adapter)).eval(), processor
 

@@ -63,7 +63,7 @@ def _run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0)[0]
         raise AlmPromptError(f"no command {name!r}; did you mean {nearest!r}? Commands: {', '.join(COMMANDS)}")
-    if name != "env":
+    if name != "env" or "--explain" in rest:
         check_torchaudio()
         # Notes of the libraries to their own callers; a user can do nothing about them.
         warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,5 +1,6 @@
 """Flags that several commands share. Real types, not postponed ones: `HfArgumentParser` reads them."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +38,17 @@ class ModelOptions(TextOptions):
         metadata={"help": "folder of cached audio features and margins; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"},
     )
     no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
+    fast: Literal["auto", "off"] = field(
+        default="auto",
+        metadata={"help": "the same results in less time and memory where that can be had, or `off`: the plain way"},
+    )
+    text_memory: float = field(
+        default=4.0, metadata={"help": "GiB of the text tower's activations to keep; more are computed twice"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.text_memory < math.inf:
+            raise AlmPromptError(f"--text-memory must be greater than 0 GiB, got {self.text_memory}")
 
 
 @dataclass
@@ -226,6 +238,19 @@ class ConvertOptions:
     decoder_tokenizer: str | None = field(
         default=None, metadata={"help": "with --generation: folder or Hub id of the tokenizer of what is written"}
     )
+
+
+@dataclass
+class ExplainOptions:
+    """What is looked at, beside model and method."""
+
+    explain: bool = field(default=False, metadata={"help": "say how text towers compute prompts"})
+    classes: list[str] | None = field(default=None, metadata={"help": "class names; those of the quickstart if unset"})
+    batch_size: int = field(default=16, metadata={"help": "clips per step"})
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise AlmPromptError(f"--batch-size must be greater than 0, got {self.batch_size}")
 
 
 @dataclass

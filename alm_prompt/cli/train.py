@@ -43,7 +43,7 @@ def run(argv: list[str]) -> None:
     config = parse_methods([method.method], method.method_options, neighbors, training.encoder_mode)[method.method]
     if config is None:
         raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
-    alm, processor = open_model(model.model or TINY)
+    alm, processor = open_model(model.model or TINY, model)
     set_classes(alm, examples.class_names, model)
     drawn = examples.draw(alm.class_names)
     # What the files hold, not where they lie: a run must not go on with other text.
@@ -67,7 +67,8 @@ def run(argv: list[str]) -> None:
         "steps": outcome.global_step,
         "trainable_parameters": adapted.get_nb_trainable_parameters()[0],
     }
-    _record(folder, {"data": data.data, **settings}, results, time.perf_counter() - start)
+    paths = alm.alm.text_tower.paths_taken
+    _record(folder, {"data": data.data, **settings}, results, sorted(map(str, paths)), time.perf_counter() - start)
     _print_next(folder / ADAPTER_NAME, data)
 
 
@@ -93,12 +94,17 @@ def _trainer(
 
 
 def _settings(*options: Any) -> dict[str, Any]:
-    """What decides a run, beside what it learns from; it is compared when the run is resumed."""
+    """What decides a run, beside what it learns from; it is compared when the run is resumed.
+
+    What is kept and how much memory is taken can be another then.
+    """
     chosen = {item.name: getattr(group, item.name) for group in options for item in fields(group)}
-    return {name: value for name, value in chosen.items() if name not in ("cache_dir", "no_cache")}
+    return {name: value for name, value in chosen.items() if name not in ("cache_dir", "no_cache", "text_memory")}
 
 
-def _record(folder: Path, settings: dict[str, Any], results: dict[str, Any], seconds: float) -> None:
+def _record(
+    folder: Path, settings: dict[str, Any], results: dict[str, Any], text_paths: list[str], seconds: float
+) -> None:
     from ..training import RunRecord
 
     RunRecord(
@@ -107,6 +113,7 @@ def _record(folder: Path, settings: dict[str, Any], results: dict[str, Any], sec
         wall_seconds=seconds,
         encoder_mode=settings["encoder_mode"],
         split_hash=settings["split_hash"],
+        text_paths=text_paths,
         results=results,
     ).save(folder)
 

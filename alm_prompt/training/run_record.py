@@ -29,6 +29,7 @@ class RunRecord:
         wall_seconds: time from start to end.
         encoder_mode: "frozen", or "reference" for the published train-mode encoders.
         split_hash: hash of the split ([`alm_prompt.data.splits.Split.hash`]), where there is one.
+        text_paths: how the text tower computed prompts, and why, in words.
         results: the figures of the run.
         versions: versions of Python and of the packages below.
         finished_at: end of the run, UTC, ISO 8601.
@@ -39,6 +40,7 @@ class RunRecord:
     wall_seconds: float
     encoder_mode: str = "frozen"
     split_hash: str | None = None
+    text_paths: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=installed_versions)
     finished_at: str = field(default_factory=_now)
