@@ -1,8 +1,7 @@
 """Contrastive pre-training of a small audio-language model on your audio-caption pairs or the bundled sound world.
 
 python examples/pretrain_contrastive.py --csv pairs.csv --rewrites rewrites.json --output_dir my-alm
-torchrun --nproc_per_node 2 examples/pretrain_contrastive.py --world --pairs 40000 --output_dir tiny-alm
-"""
+torchrun --nproc_per_node 2 examples/pretrain_contrastive.py --world --pairs 40000 --output_dir tiny-alm"""
 
 from dataclasses import dataclass, field
 
@@ -53,14 +52,14 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=77, **ends)
 
 
-def build(args: PretrainArguments, texts: list[str]) -> tuple[AlmModel, AlmProcessor]:
+def build(width: int, clip_seconds: float, texts: list[str]) -> tuple[AlmModel, AlmProcessor]:
     """A small untrained dual encoder, and the processor that goes with it."""
     tokenizer = train_tokenizer(texts)
     mel = {"sampling_rate": 16_000, "hop_length": 320, "f_max": 8000.0, "log_floor": 1e-4}
-    processor = AlmProcessor(AlmFeatureExtractor(clip_seconds=args.clip_seconds, pad="tile", **mel), tokenizer)
-    width, ids = args.width, {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    processor = AlmProcessor(AlmFeatureExtractor(clip_seconds=clip_seconds, pad="tile", **mel), tokenizer)
     size = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 32}
-    text = CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=3, **size, **ids)
+    ids = {"vocab_size": len(tokenizer), "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    text = CLIPTextConfig(num_hidden_layers=3, **size, **ids)
     channels = [width // 8, width // 4, width // 2, width]
     audio = CnnAudioConfig(channels=channels, hidden_size=2 * width, block_dropout=0.0, embedding_dropout=0.1)
     return AlmModel(AlmConfig(audio_config=audio, text_config=text, projection_dim=2 * width)), processor
@@ -79,7 +78,7 @@ def main() -> None:
         pairs = [(clip.source, clip.label, rewrites.get(clip.label, ())) for clip in clips]
         texts = [text for _, caption, others in pairs for text in (caption, *others)]
     dataset = CaptionDataset(pairs, training_args.seed)
-    model, processor = build(args, texts)
+    model, processor = build(args.width, args.clip_seconds, texts)
     model.audio_tower.to(memory_format=torch.channels_last)  # convolutions on CPU take half the time
 
     def collate(batch: list[dict]) -> dict:
@@ -87,12 +86,13 @@ def main() -> None:
         return {**processor(audio, text, sampling_rate=16_000, truncation=True), "return_loss": True}
 
     training_args.remove_unused_columns = False
-    trainer = Trainer(model=model, args=training_args, train_dataset=dataset, data_collator=collate)
-    trainer.add_callback(SetEpoch(dataset))
+    trainer = Trainer(model, training_args, collate, dataset, callbacks=[SetEpoch(dataset)])
     trainer.train()
     if training_args.should_save:
         model.half().to(memory_format=torch.contiguous_format).save_pretrained(training_args.output_dir)
         processor.save_pretrained(training_args.output_dir)
+    # A DistributedDataParallel that outlives its process group can hang while it closes.
+    trainer.model_wrapped = trainer.accelerator.free_memory(trainer.model_wrapped)
     trainer.accelerator.end_training()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_own_csv(own_pairs: list[str], tmp_path: Path, monkeypatch: pytest.Monke
     assert len(tokenizer.tokenize("hedge")) == 1  # a word of a rewrite, in no caption
     pretrain(monkeypatch, *own_pairs[:2], "--output_dir", str(tmp_path / "plain"))
     assert len(AlmProcessor.from_pretrained(tmp_path / "plain").tokenizer.tokenize("hedge")) > 1
+
+
+@pytest.mark.slow
+def test_two_processes(own_pairs: list[str], tmp_path: Path, torchrun: Callable[..., None]):
+    torchrun(SCRIPT, *own_pairs, "--output_dir", str(tmp_path / "alm"), *SETTINGS.split(), "steps")
+    states = {path.name for path in (tmp_path / "alm" / "checkpoint-2").glob("rng_state*")}
+    assert states == {"rng_state_0.pth", "rng_state_1.pth"}
+    assert_opens(tmp_path / "alm")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--world", "--csv", "pairs.csv")])
