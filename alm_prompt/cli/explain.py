@@ -1,4 +1,4 @@
-"""`alm-prompt env --explain`: how text towers compute prompts, seen in a few steps of a method rather than foretold."""
+"""`alm-prompt env --explain`: how text towers compute prompts, seen in a few steps of a method."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ SHIPPED = "shipped"
 TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
 
 
-def open_model(
-    reference: str, options: ModelOptions | None = None
-) -> tuple[AlmForAudioClassification, AlmProcessor]:
+def open_model(reference: str, options: ModelOptions | None = None) -> tuple[AlmForAudioClassification, AlmProcessor]:
     """Open a model and its processor on the best device at hand.
 
     Args:
@@ -207,11 +205,12 @@ def parse_methods(
             method takes.
     """
     from ..methods import parse_method
+    from ..methods.expression import neighbor_options
 
     parts = {expression: [name.strip() for name in expression.lower().split("+")] for expression in expressions}
     used = {name for names in parts.values() for name in names}
-    settings = _method_settings(options)
-    shared = {} if neighbors is None else {key: neighbors for key in _takers_of_neighbors(used)}
+    settings = method_settings(options)
+    shared = {} if neighbors is None else neighbor_options("+".join(sorted(used)), neighbors)
     for key in shared.keys() & settings.keys():
         raise AlmPromptError(f"neighbours are given twice; give --neighbors or the method option {key!r}")
     configs = {}
@@ -228,8 +227,12 @@ def parse_methods(
     return configs
 
 
-def _method_settings(options: Sequence[str] | None) -> dict[str, Any]:
-    """Values by `method.option`."""
+def method_settings(options: Sequence[str] | None) -> dict[str, Any]:
+    """Values by `method.option`.
+
+    Raises:
+        AlmPromptError: an option is not of that form.
+    """
     settings = {}
     for option in options or ():
         key, equals, value = option.partition("=")
@@ -239,15 +242,6 @@ def _method_settings(options: Sequence[str] | None) -> dict[str, Any]:
             )
         settings[key.strip()] = yaml.safe_load(value)
     return settings
-
-
-def _takers_of_neighbors(used: set[str]) -> list[str]:
-    """Keys `method.neighbors` of the methods in use that have this option."""
-    from ..registry import METHODS
-
-    return [
-        f"{name}.neighbors" for name in METHODS if name in used and "neighbors" in METHODS[name].__dataclass_fields__
-    ]
 
 
 @contextmanager
