@@ -1,11 +1,11 @@
 """Time of the text tower, forward and backward: packed prompts against the plain path, on the CPU.
 
-    python benchmarks/text_packing.py --output benchmarks/results/text_packing.json
+    OMP_NUM_THREADS=2 python benchmarks/text_packing.py --output benchmarks/results/text_packing.json
 
 The weights are random and frozen, so only cost is measured. "padded" are prompts of 77 tokens, as tokenizers pad them,
 "plain" are prompts padded to the longest of them, both through the forward of transformers; "packed" is the fast path.
-The three are timed in turns, and the ratios come from the medians of one run. A clip has prompts of its own in CoCoOp
-only.
+The three are timed in turns, and the ratios come from the medians of one run. With `--clips 16` every clip has prompts
+of its own, as in CoCoOp.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
 import torch
+from measuring import machine, seconds_in_turns
 from transformers import BertConfig, CLIPTextConfig, PreTrainedConfig, RobertaConfig
 
 from alm_prompt.models.prompt_layout import layout_prompts
@@ -43,8 +42,6 @@ TOWERS: dict[str, tuple[PreTrainedConfig, str]] = {
         "pooler",
     ),
 }
-# Clips and threads: CoOp with one and two threads, CoCoOp with a batch of 16 clips with two.
-SETTINGS = ((1, 2), (16, 2), (1, 1))
 PRECISIONS = {"float32": nullcontext, "bfloat16": lambda: torch.autocast("cpu", dtype=torch.bfloat16)}
 
 
@@ -72,14 +69,9 @@ def variants(tower: TextTower, classes: int, clips: int) -> dict[str, Callable[[
 def measure(tower: TextTower, classes: int, clips: int, precision: str, repeats: int) -> dict[str, float]:
     """Median seconds of every variant, their ratios to the packed one, and how far its features are off."""
     ways = variants(tower, classes, clips)
-    times: dict[str, list[float]] = {name: [] for name in ways}
     with PRECISIONS[precision]():
         features = {name: way() for name, way in ways.items()}
-        for _ in range(repeats):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                way()
-                times[name].append(time.perf_counter() - start)
+        times = seconds_in_turns(ways, dict.fromkeys(ways, repeats))
     seconds = {name: statistics.median(found) for name, found in times.items()}
     error = (features["packed"] - features["plain"]).abs().max() / features["plain"].abs().max()
     return {
@@ -93,19 +85,13 @@ def measure(tower: TextTower, classes: int, clips: int, precision: str, repeats:
     }
 
 
-def machine() -> dict[str, object]:
-    """What the times depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {"cpu": model, "cores": os.cpu_count()}
-
-
 def main() -> None:
     """Measure what is not in the file yet, and write it there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--towers", nargs="+", choices=TOWERS, default=list(TOWERS))
-    parser.add_argument("--classes", nargs="+", type=int, default=[25, 50])
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--clips", nargs="+", type=int, default=[1])
+    parser.add_argument("--classes", nargs="+", type=int, default=[25])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -114,12 +100,12 @@ def main() -> None:
     if args.output.exists():
         figures["rows"] = json.loads(args.output.read_text())["rows"]
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    for name, (clips, threads), classes, precision in product(args.towers, SETTINGS, args.classes, args.precisions):
-        case = {"tower": name, "clips": clips, "classes": classes, "threads": threads, "precision": precision}
+    for name, clips, classes, precision in product(args.towers, args.clips, args.classes, args.precisions):
+        sizes = {"clips": clips, "classes": classes, "threads": torch.get_num_threads()}
+        case = {"tower": name, **sizes, "precision": precision}
         if any(case.items() <= row.items() for row in figures["rows"]):
             continue
         torch.manual_seed(0)
-        torch.set_num_threads(threads)
         tower = TextTower(*TOWERS[name]).eval().requires_grad_(False)
         found = measure(tower, classes, clips, precision, args.repeats)
         row = {**case, **found, "repeats": args.repeats, "load": round(os.getloadavg()[0], 1)}

@@ -1,0 +1,270 @@
+"""What prompt learning costs here, and what it costs the published way, on towers of Pengi's size on the CPU.
+
+    OMP_NUM_THREADS=2 python benchmarks/cost.py --output benchmarks/results/cost
+    OMP_NUM_THREADS=2 python benchmarks/cost.py --output benchmarks/results/cost --only coop sept
+
+One JSON file per measurement; those that are there already are left alone, unless `--only` asks for them. The weights
+are random; names and neighbours have as many tokens as CLIP's tokenizer gives those of ESC-50. "ours" is a training
+step of `alm_prompt` from audio features that are at hand, "padded 77" and "padded 40" are the same step by
+`published_way.py`, both forward and backward. Ways are timed in turns within one run, their ratio is that of the
+medians. The slowest published ways are timed less than five times; `repeats` says how often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from both_ways import Bench, Setting, pengi
+from measuring import (
+    copy_rate,
+    machine,
+    matrix_flops,
+    matrix_peak,
+    memory_of,
+    seconds_in_turns,
+    seconds_of,
+    time_by_kind,
+)
+
+from alm_prompt import AlmProcessor, AlmTrainer, AlmTrainingArguments
+from alm_prompt.data import AlmCollator, AudioClips, Clip, FeatureDataset
+from alm_prompt.models import AlmFeatureExtractor
+from alm_prompt.training import AudioFeatureCache
+from alm_prompt.versions import installed_versions
+
+RUN_CLIPS, EPOCHS = 400, 50
+# Epochs of ours that are run; the time of the others follows from theirs.
+EPOCHS_RUN = {"coop": 2, "cocoop": 1, "palm": EPOCHS}
+
+
+def compare(ways: Mapping[str, Callable[[], Any]], repeats: Mapping[str, int]) -> dict[str, Any]:
+    """Median seconds of every way, and how many times as long as ours it takes."""
+    times = seconds_in_turns(ways, repeats)
+    seconds = {name: statistics.median(found) for name, found in times.items()}
+    ratios = {f"{name} / ours": found / seconds["ours"] for name, found in seconds.items() if name != "ours"}
+    return {"seconds": seconds, "ratios": ratios, "repeats": dict(repeats)}
+
+
+def step_cost(setting: Setting, method: str) -> dict[str, Any]:
+    """Measure a training step in both ways, and how much of the machine ours uses."""
+    bench, (often, seldom) = Bench(setting, setting.classes), setting.repeats
+    ways, repeats = {"ours": bench.ours(method)}, {"ours": often}
+    for length in setting.lengths:
+        ways[f"padded {length}"] = bench.published(method, length)
+        repeats[f"padded {length}"] = often if method == "coop" else seldom
+    if method == "sept":
+        ways["CoOp padded"] = bench.published("coop", setting.lengths[0])
+        repeats["CoOp padded"] = often
+    losses: dict[str, float] = {}
+
+    def noting_the_loss(name: str) -> Callable[[], None]:
+        return lambda: losses.update({name: float(ways[name]())})
+
+    found = compare({name: noting_the_loss(name) for name in ways}, repeats)
+    flops, peak = matrix_flops(ways["ours"]), matrix_peak()
+    share = flops / found["seconds"]["ours"] / peak
+    return found | {"losses": losses, "matrix_flops": flops, "matrix_peak": peak, "share_of_peak": share}
+
+
+def palm_work(setting: Setting) -> dict[str, Any]:
+    """Count how often the towers are at work in the steps of PALM."""
+    bench = Bench(setting, setting.classes)
+    model = bench.adapted("palm")
+    calls = dict.fromkeys(("text_tower", "audio_tower"), 0)
+    for name in calls:
+        tower = getattr(model.get_base_model().alm, name)
+        tower.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    by_step = []
+    for _ in range(5):
+        before = dict(calls)
+        model(audio_features=bench.audio, labels=bench.labels).loss.backward()
+        by_step.append({name: calls[name] - before[name] for name in calls})
+    return {"calls_in_step": by_step}
+
+
+def whole_run(setting: Setting, methods: tuple[str, ...], clips: int) -> dict[str, Any]:
+    """Measure 50 epochs over 400 clips in both ways; the published way from five steps.
+
+    Args:
+        setting: sizes of everything.
+        methods: which methods.
+        clips: how many of the 400 clips are encoded; the time of the others follows from theirs.
+    """
+    bench, steps = Bench(setting, setting.classes), EPOCHS * RUN_CLIPS // setting.batch
+    processor = AlmProcessor(AlmFeatureExtractor(**setting.front_end), bench.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = write_recordings(Path(folder), max(clips, setting.batch), processor)
+        cold, warm, features = audio_passes(bench, processor, recordings[:clips], Path(folder))
+        batch = [clip.source for clip in recordings[: setting.batch]]
+        found: dict[str, Any] = {"cold_pass_seconds": cold, "warm_pass_seconds": warm, "encoded_clips": clips}
+        features = features.repeat(RUN_CLIPS // clips, 1)
+        dataset = FeatureDataset(features, (torch.arange(RUN_CLIPS) % setting.classes).tolist())
+        for method in methods:
+            model, run_steps = bench.adapted(method), steps * EPOCHS_RUN[method] // EPOCHS
+            ours = training_seconds(model, dataset, run_steps) * steps / run_steps
+            step = bench.published(
+                method, setting.lengths[-1], lambda alm: alm.get_audio_features(**processor(audio=batch))
+            )
+            times = seconds_in_turns({method: step}, {method: setting.repeats[0]})[method]
+            published = statistics.median(times) * steps
+            found[method] = {
+                "ours_seconds": ours,
+                "ours_steps_run": run_steps,
+                "published_seconds": published,
+                "published_step_seconds": times,
+                "published / ours, warm": published / (ours + warm),
+                "published / ours, cold": published / (ours + cold),
+            }
+    return found
+
+
+def write_recordings(folder: Path, clips: int, processor: AlmProcessor) -> AudioClips:
+    """Noise in WAV files of the length that the audio tower reads."""
+    front_end = processor.feature_extractor
+    for index in range(clips):
+        noise = torch.randn(round(front_end.sampling_rate * front_end.clip_seconds)) * 0.1
+        soundfile.write(folder / f"{index}.wav", noise.numpy(), front_end.sampling_rate)
+    return AudioClips([Clip(str(folder / f"{index}.wav"), "noise", str(index)) for index in range(clips)])
+
+
+def audio_passes(
+    bench: Bench, processor: AlmProcessor, clips: AudioClips, folder: Path
+) -> tuple[float, float, torch.Tensor]:
+    """Seconds that 400 clips take through an empty and through a full cache, and the features of those given."""
+    cache, found = AudioFeatureCache(folder / "cache"), []
+
+    def read() -> None:
+        found.append(cache.features(bench.zero_shot, processor, clips, progress=False))
+
+    cold, warm = seconds_of(read), seconds_of(read)
+    return cold * RUN_CLIPS / len(clips), warm * RUN_CLIPS / len(clips), found[-1]
+
+
+def training_seconds(model: torch.nn.Module, dataset: FeatureDataset, steps: int) -> float:
+    """Seconds that the trainer takes, from its making to its end; it writes and prints nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        silent = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+        args = AlmTrainingArguments(output_dir=folder, max_steps=steps, **silent)
+        return seconds_of(
+            lambda: AlmTrainer(model=model, args=args, train_dataset=dataset, data_collator=AlmCollator()).train()
+        )
+
+
+def inference(setting: Setting) -> dict[str, Any]:
+    """Measure one clip among 50 classes with CoOp, against the audio tower alone."""
+    bench = Bench(setting, 2 * setting.classes)
+    processor = AlmProcessor(AlmFeatureExtractor(**setting.front_end), bench.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = processor(audio=[clip.source for clip in write_recordings(Path(folder), 1, processor)])
+    model = bench.adapted("coop").eval()
+    ways = {"audio tower": lambda: model.get_audio_features(**inputs), "ours": lambda: model(**inputs)}
+    with torch.inference_mode():
+        found = compare(ways, dict.fromkeys(ways, 5 * setting.repeats[0]))
+    return found | {"beyond_the_audio_tower": 1 / found["ratios"]["audio tower / ours"] - 1}
+
+
+def growth(setting: Setting) -> dict[str, Any]:
+    """Measure a step of CoOp with more and more classes."""
+    seconds = {}
+    for classes in setting.growth:
+        ways = {"ours": Bench(setting, classes).ours("coop")}
+        seconds[classes] = compare(ways, {"ours": setting.repeats[0]})["seconds"]["ours"]
+    fewest = setting.growth[0]
+    against = {classes: found / seconds[fewest] / (classes / fewest) for classes, found in seconds.items()}
+    return {"seconds": seconds, f"per class, against {fewest} classes": against}
+
+
+def profile(setting: Setting) -> dict[str, Any]:
+    """Where the time of a step goes, and the least it could take by its operations and by the bytes of the weights."""
+    peak, rate, found = matrix_peak(), copy_rate(), {}
+    for method in ("coop", "sept"):
+        bench = Bench(setting, setting.classes)
+        step = bench.ours(method)
+        seconds = compare({"ours": step}, {"ours": setting.repeats[0]})["seconds"]["ours"]
+        layers = bench.zero_shot.alm.text_tower.model.encoder.parameters()
+        weights = sum(parameter.nbytes for parameter in layers)
+        found[method] = {
+            "seconds": seconds,
+            "share_of_time": time_by_kind(step),
+            "floor_seconds_by_operations": matrix_flops(step) / peak,
+            # The weights of the layers are read once in the forward and once in the backward pass.
+            "floor_seconds_by_bytes": 2 * weights / rate,
+        }
+    return found | {"matrix_peak": peak, "bytes_read_per_second": rate}
+
+
+MEMORY_OF = ("sept-ours", "sept-published", "cocoop-ours", "cocoop-published", "coop-many-ours")
+
+
+def memory_in_this_process(setting: Setting, what: str) -> dict[str, float]:
+    """Bytes that a first step takes beyond model and libraries, at its peak, from audio features that are at hand."""
+    method, way = what.split("-")[0], what.split("-")[-1]
+    bench = Bench(setting, setting.many_classes if "many" in what else setting.classes)
+    step = bench.ours(method) if way == "ours" else bench.published(method, setting.lengths[-1])
+    seconds: list[float] = []
+    taken = memory_of(lambda: seconds.append(seconds_of(step)))
+    return {"bytes": taken, "seconds_of_first_step": seconds[0]}
+
+
+def memory(setting: Setting) -> dict[str, Any]:
+    """Measure peak memory, every way in a process of its own, which measures at Pengi's size."""
+    found: dict[str, Any] = {}
+    for what in MEMORY_OF:
+        command = [sys.executable, __file__, "--memory-of", what]
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found[what] = json.loads(printed.splitlines()[-1])
+    for method in ("sept", "cocoop"):
+        ratio = found[f"{method}-published"]["bytes"] / found[f"{method}-ours"]["bytes"]
+        found[f"{method}: published / ours"] = ratio
+    return found
+
+
+MEASUREMENTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
+    "coop": lambda setting: step_cost(setting, "coop"),
+    "sept": lambda setting: step_cost(setting, "sept"),
+    "cocoop": lambda setting: step_cost(setting, "cocoop"),
+    "palm": palm_work,
+    "run": lambda setting: whole_run(setting, ("coop", "palm"), clips=RUN_CLIPS),
+    "run-cocoop": lambda setting: whole_run(setting, ("cocoop",), clips=16),
+    "inference": inference,
+    "growth": growth,
+    "profile": profile,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    """Measure what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="these, whether they are there or not")
+    parser.add_argument("--memory-of", choices=MEMORY_OF, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/cost"), help="folder of the results")
+    args = parser.parse_args()
+    if args.memory_of:
+        print(json.dumps(memory_in_this_process(pengi(), args.memory_of)))
+        return
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name in args.only or [name for name in MEASUREMENTS if not (args.output / f"{name}.json").exists()]:
+        load = round(os.getloadavg()[0], 1)
+        found = MEASUREMENTS[name](pengi())
+        command = shlex.join(["python", "benchmarks/cost.py", "--only", name])
+        noted = {"command": command, "threads": torch.get_num_threads(), "load_before": load}
+        record = noted | {"machine": machine(), "versions": installed_versions(), "figures": found}
+        (args.output / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        print(json.dumps({name: found}, indent=2), flush=True)
+
+
+if __name__ == "__main__":
+    main()
