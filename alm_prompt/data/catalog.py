@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 UNKNOWN_LICENCE = "not stated in our sources"
-HUB_OWNER = "MahiA"
 
 _CORRECTED = "-corrected"
 
@@ -46,7 +45,7 @@ class KnownDataset:
     @property
     def hub_id(self) -> str:
         """Name on the Hugging Face Hub."""
-        return f"{HUB_OWNER}/{self.folder}"
+        return f"MahiA/{self.folder}"
 
     @property
     def fold_names(self) -> tuple[str | None, ...]:

@@ -83,15 +83,17 @@ def open_dataset(
         from .world import world_clips
 
         return AudioDataset.from_clips(name or "world", world_clips())
-    path = _downloaded(source)
+    path = Path(source).expanduser()
     name = name or (path.stem if path.is_file() else path.absolute().name)
     known = CATALOG.get(name)
+    if known is not None and str(source) == known.hub_id and not path.exists():
+        path = _download(known)
     if is_published(path):
-        folds, fixed = read_published(path, known)
+        folds, fixed = read_published(path, known, **columns)
         dataset = AudioDataset(name, tuple(folds[0].train.class_names), folds, path, fixed)
     elif known is not None and path.is_dir() and not (path / "metadata.csv").is_file():
         raise AlmPromptError(
-            f"{path}: has no train.csv or csv_files as {name} should: {how_to_get(known, path)}; or give another name"
+            f"{path}: {name} is not there as it is published: `{how_to_get(known, path)}`, or give another name"
         )
     else:
         root = path if path.is_dir() else path.parent if path.is_file() else None
@@ -104,20 +106,18 @@ def open_dataset(
     return dataset
 
 
-def _downloaded(source: str | os.PathLike) -> Path:
-    """The folder of a data set of the catalog that is asked for by its Hub name; any other source as it is."""
-    path = Path(source).expanduser()
-    if path.exists() or str(source) not in {known.hub_id for known in CATALOG.values()}:
-        return path
+def _download(known: KnownDataset) -> Path:
+    if known.zipped:
+        command = how_to_get(known, Path(known.folder))
+        raise AlmPromptError(f"{known.hub_id} is a zip file: get it by `{command}` and give the folder")
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(str(source), repo_type="dataset"))
+        return Path(snapshot_download(known.hub_id, repo_type="dataset"))
     # Whatever goes wrong in there (network, name, disk), the user's way out is the same.
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AlmPromptError(f"{source}: no such folder, and the Hub did not give it: {reason}") from error
-    return folder
+        raise AlmPromptError(f"{known.hub_id}: no such folder, and the Hub did not give it: {reason}") from error
 
 
 def _check_published(dataset: AudioDataset, known: KnownDataset, strict: bool) -> None:

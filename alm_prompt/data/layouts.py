@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
 from ..errors import AlmPromptError
 from .catalog import PUBLISHED, KnownDataset
@@ -18,8 +20,8 @@ from .clips import AudioClips
 from .sources import load_csv
 from .splits import Fold
 
-# PALM's scripts copy the lists of one fold after the other to the root, so lists there say nothing about folds.
-_FOLDER = "csv_files"
+_LISTS = "csv_files"
+_SIDES = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -63,28 +65,29 @@ def find_datasets(root: str | os.PathLike) -> tuple[FoundDataset, ...]:
 
 def is_published(path: Path) -> bool:
     """Whether a folder holds lists in the published layout."""
-    return (path / "train.csv").is_file() or any(path.glob(f"{_FOLDER}/train*.csv"))
+    return (path / "train.csv").is_file() or any(path.glob(f"{_LISTS}/train*.csv"))
 
 
 def how_to_get(known: KnownDataset, path: Path) -> str:
     """The shell command that makes `path` the folder of a data set, as far as it is not."""
     archive, inner = path / f"{known.folder}.zip", path / known.folder
     if is_published(inner):
-        return f"mv '{inner}'/* '{path}'"
+        return f"mv {quote(str(inner))}/* {quote(str(path))}"
     # The archive holds the folder of the data set itself.
-    unzip = f"unzip '{archive}' -d '{path.parent}'"
+    unzip = f"unzip {quote(str(archive))} -d {quote(str(path.parent))}"
     if archive.is_file():
         return unzip
-    download = f"hf download {known.hub_id} --repo-type dataset --local-dir '{path}'"
+    download = f"hf download {known.hub_id} --repo-type dataset --local-dir {quote(str(path))}"
     return f"{download} && {unzip}" if known.zipped else download
 
 
-def read_published(path: Path, known: KnownDataset | None) -> tuple[tuple[Fold, ...], Fold | None]:
+def read_published(path: Path, known: KnownDataset | None, **columns: Any) -> tuple[tuple[Fold, ...], Fold | None]:
     """Read the lists of a folder in the published layout.
 
     Args:
         path: The folder.
         known: What is published about it, if anything is.
+        **columns: See `load_csv`.
 
     Returns:
         The folds, and ZEBRA's one pair: the only fold where there are none, else None where the pair is missing.
@@ -93,31 +96,30 @@ def read_published(path: Path, known: KnownDataset | None) -> tuple[tuple[Fold, 
         AlmPromptError: A list is missing or broken, lists files that are not there, or a clip is on both sides.
     """
     names = _fold_names(path) if known is None else known.fold_names
-    exchanged = () if known is None else known.exchanged_folds
     if names == (None,):
-        pairs = {None: _pair(path, path)}
-        return _folds(pairs), _folds(pairs)[0]
-    pairs = {name: _pair(path, path / _FOLDER, f"_{name}", name in exchanged) for name in names}
-    if all((path / _FOLDER / f"{side}.csv").is_file() for side in ("train", "test")):
-        *folds, fixed = _folds(pairs | {None: _pair(path, path / _FOLDER)})
+        (fold,) = _folds({None: _read_pair(path, "{}.csv", columns)})
+        return (fold,), fold
+    pairs = {name: _read_pair(path, f"{_LISTS}/{{}}_{name}.csv", columns) for name in names}
+    for name in () if known is None else known.exchanged_folds:
+        pairs[name] = pairs[name][::-1]
+    if all((path / _LISTS / f"{side}.csv").is_file() for side in _SIDES):
+        *folds, fixed = _folds(pairs | {None: _read_pair(path, f"{_LISTS}/{{}}.csv", columns)})
         return tuple(folds), fixed
     return _folds(pairs), None
 
 
 def _fold_names(path: Path) -> tuple[str | None, ...]:
-    names = {file.stem.removeprefix("train_") for file in path.glob(f"{_FOLDER}/train_*.csv")}
+    # PALM's scripts leave copies of a fold's lists beside `audios`: they say nothing where there are numbered ones.
+    names = {file.stem.removeprefix("train_") for file in path.glob(f"{_LISTS}/train_*.csv")}
     return tuple(sorted(names, key=lambda name: (len(name), name))) or (None,)
 
 
-def _pair(path: Path, lists: Path, suffix: str = "", exchanged: bool = False) -> tuple[AudioClips, AudioClips]:
-    sides = []
-    for side in ("train", "test"):
-        table = lists / f"{side}{suffix}.csv"
-        if not table.is_file():
-            raise AlmPromptError(f"{path}: {table.relative_to(path)} is missing: get the data set again, whole")
-        sides.append(load_csv(table, audio_dir=path))
-    check_names_apart(*sides)
-    train, test = reversed(sides) if exchanged else sides
+def _read_pair(path: Path, pattern: str, columns: dict[str, Any]) -> tuple[AudioClips, AudioClips]:
+    for side in _SIDES:
+        if not (path / pattern.format(side)).is_file():
+            raise AlmPromptError(f"{path}: {pattern.format(side)} is missing: get the data set again, whole")
+    train, test = (load_csv(path / pattern.format(side), **({"audio_dir": path} | columns)) for side in _SIDES)
+    check_names_apart(train, test)
     return train, test
 
 

@@ -9,16 +9,21 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from alm_prompt.data import (
+    SHOT_RULES,
     AudioClips,
     Clip,
+    Fold,
     Split,
     base_novel_classes,
     base_to_novel_split,
     check_leaks,
+    few_shot_split,
     folds,
+    held_out_folds,
     load_clips,
     sample_shots,
 )
@@ -78,6 +83,34 @@ def test_sample_shots_depends_on_seed_and_class_alone() -> None:
     assert set(ids(drawn)) < set(ids(sample_shots(clips, 8, seed=3)))
     one = sample_shots(clips.select(labels=["cow"]), 4, seed=3)
     assert ids(one) == [clip_id for clip_id in ids(drawn) if clip_id.startswith("cow")]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("shots", [1, 5, 9])
+def test_pandas_rule_is_that_of_the_published_code(shots: int, seed: int) -> None:
+    """As in PALM's and ZEBRA's loaders: one seed for NumPy's global generator, then class after class."""
+    sizes = {"eel": 9, "ant": 30, "cow": 5, "dog": 12, "bee": 8}
+    clips = shuffled(AudioClips(clip(label, number) for label, size in sizes.items() for number in range(size)))
+    table = pandas.DataFrame([(clip.clip_id, clip.label) for clip in clips], columns=["path", "classname"])
+    state = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        expected = []
+        for label in sorted(table["classname"].unique()):
+            members = table[table["classname"] == label]
+            drawn = members.sample(shots) if len(members) >= shots else members
+            expected += drawn["path"].tolist()
+    finally:
+        np.random.set_state(state)
+    assert ids(sample_shots(clips, shots, seed, allow_fewer=True, rule="pandas")) == expected
+    after = np.random.get_state()
+    assert all(np.array_equal(one, other) for one, other in zip(state, after, strict=True))
+
+
+def test_unknown_shot_rule() -> None:
+    assert f"unknown shot rule 'random': use {', '.join(SHOT_RULES)}" in refusal(
+        sample_shots, make_clips(), 1, 0, rule="random"
+    )
 
 
 def test_every_clip_is_drawn_as_often() -> None:
@@ -174,6 +207,51 @@ def test_split_without_folds_holds_out_the_same_clips_for_every_seed() -> None:
 def test_test_fraction(per_class: int, fraction: float, held_out: int) -> None:
     split = base_to_novel_split(make_clips(per_class, None), shots=1, test_fraction=fraction)
     assert Counter(clip.label for clip in split.test) == dict.fromkeys(CLASSES, held_out)
+
+
+@pytest.mark.parametrize("num_folds", [None, 3])
+def test_held_out_folds_are_those_of_base_to_novel_splits(num_folds: int | None) -> None:
+    clips = make_clips(num_folds=num_folds)
+    parts = held_out_folds(clips)
+    assert [part.name for part in parts] == ([None] if num_folds is None else ["1", "2", "3"])
+    for part in parts:
+        assert part.train.class_names == part.test.class_names == CLASSES
+        assert sorted(ids(part.train) + ids(part.test)) == sorted(ids(clips))
+        split = few_shot_split(part, *base_novel_classes(CLASSES), shots=4, seed=1)
+        assert split.hash == base_to_novel_split(clips, part.name, shots=4, seed=1).hash
+
+
+def test_train_and_test_are_one_fold() -> None:
+    clips = AudioClips(clip(label, number, "train" if number else "test") for label in CLASSES for number in range(3))
+    (part,) = held_out_folds(clips)
+    assert part.name is None
+    assert {clip.fold for clip in part.train} == {"train"}
+    assert {clip.fold for clip in part.test} == {"test"}
+
+
+def test_one_fold_alone_cannot_be_held_out() -> None:
+    assert "all clips are of fold '1'" in refusal(held_out_folds, make_clips(num_folds=1))
+
+
+def test_few_shots_of_any_classes() -> None:
+    part = held_out_folds(make_clips())[0]
+    everything = few_shot_split(part, CLASSES, (), shots=2, seed=0)
+    assert Counter(clip.label for clip in everything.train) == dict.fromkeys(CLASSES, 2)
+    assert ids(everything.test) == ids(part.test)
+    some = few_shot_split(part, ("dog", "ant"), ("eel",), shots=2, seed=0, rule="pandas")
+    assert (some.base_classes, some.novel_classes, some.fold) == (("dog", "ant"), ("eel",), "1")
+    assert {clip.label for clip in some.train} == {"dog", "ant"}
+    assert {clip.label for clip in some.test} == {"dog", "ant", "eel"}
+    drawn = sample_shots(part.train.select(labels=["ant", "dog"]), 2, 0, rule="pandas")
+    assert ids(some.train) == ids(drawn)
+
+
+def test_few_shot_refusals() -> None:
+    part = held_out_folds(make_clips())[0]
+    assert "class ant is base and novel" in refusal(few_shot_split, part, ["ant", "bee"], ["ant"], 1, 0)
+    assert "unknown class fly" in refusal(few_shot_split, part, ["fly"], [], 1, 0)
+    leaking = Fold("1", part.train, part.train)
+    assert "in both train and test" in refusal(few_shot_split, leaking, ["ant"], ["bee"], 1, 0)
 
 
 def test_split_refusals() -> None:
