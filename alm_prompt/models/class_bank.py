@@ -64,6 +64,7 @@ class ClassBank:
         self._layouts: dict[tuple[int, str, torch.device], PromptLayout] = {}
         self._siblings: dict[Hashable, ClassBank] = {template: self}
         self._embeds: tuple[tuple[object, ...], torch.Tensor] | None = None
+        self._learned: tuple[tuple[object, ...], torch.Tensor, torch.Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of classes."""
@@ -199,6 +200,33 @@ class ClassBank:
             with frozen_text(alm):
                 self._embeds = (state, self._compute_embeds(alm))
         return self._embeds[1]
+
+    def learned_features(
+        self, context: torch.Tensor, class_position: str, alm: AlmModel, encode: Callable[[], torch.Tensor]
+    ) -> torch.Tensor:
+        """Text features of the classes around a learned context that is the same for every clip.
+
+        Without gradients they are computed once and kept while the context and the text tower stay as they are, so an
+        evaluation reads the prompts once. A text tower whose `fast` is off reads them every time.
+
+        Args:
+            context: the learned context, compared by its values.
+            class_position: where in it the name stands.
+            alm: the model whose text tower reads the prompts.
+            encode: computes the features.
+
+        Returns:
+            `[C, d]`, not normalised.
+        """
+        tower = alm.text_tower
+        if torch.is_grad_enabled() or tower.training or tower.fast == "off":
+            return encode()
+        state = (class_position, context.device, context.dtype, alm.text_state())
+        known = self._learned
+        if known is None or known[0] != state or not torch.equal(known[1], context):
+            with frozen_text(alm):
+                known = self._learned = (state, context.clone(), encode())
+        return known[2]
 
     def _compute_embeds(self, alm: AlmModel) -> torch.Tensor:
         features = alm.encode_token_ids([ids for sentences in self.sentence_ids for ids in sentences])

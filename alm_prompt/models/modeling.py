@@ -193,11 +193,11 @@ class AlmModel(AlmPreTrainedModel):
         return any(parameter.requires_grad for parameter in self._text_parameters())
 
     def text_state(self) -> tuple[object, ...]:
-        """A value that changes whenever text features could: weights, device, type or autocast."""
+        """A value that changes whenever text features could: weights, device, type, autocast or way to compute."""
         device = self.device
         autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
         versions = tuple((id(p), 0 if p.is_inference() else p._version) for p in self._text_parameters())
-        return device, self.dtype, autocast, versions
+        return device, self.dtype, autocast, self.text_tower.fast, versions
 
     def _text_parameters(self) -> list[nn.Parameter]:
         return [*self.text_tower.parameters(), *self.text_projection.parameters()]

@@ -53,11 +53,14 @@ class CoOpPrompt(PromptMethod):
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of the audio with the prompts around the learned context."""
-        return inputs.similarity(self.encode_classes(tensors["context"], inputs.bank, inputs.alm))
+        return inputs.similarity(self.static_features(tensors, inputs.bank, inputs.alm))
 
     def static_features(self, tensors: Mapping[str, torch.Tensor], bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """Text features around the context as it is learned, before any shift by the audio."""
-        return self.encode_classes(tensors["context"], bank, alm)
+        context = tensors["context"]
+        return bank.learned_features(
+            context, self.config.class_position, alm, lambda: self.encode_classes(context, bank, alm)
+        )
 
     def encode_classes(self, context: torch.Tensor, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """Text features of the prompts around a context.
