@@ -1,33 +1,26 @@
-"""The base-to-novel benchmark: methods x seeds x folds on one frozen model, in the separate and generalised form."""
+"""The base-to-novel benchmark in Python: methods x seeds x folds on one frozen model, in both forms."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from ..cache import caching_in
-from ..data.splits import Split, base_to_novel_split
-from ..data.splits import folds as fold_names
+from ..data import AudioDataset, base_novel_classes, few_shot_split
 from ..errors import AlmPromptError
-from ..models.encoder_modes import FROZEN
-from ..models.fingerprint import audio_fingerprint, text_fingerprint
 from ..training import AudioFeatureCache
+from .grid import Run, check_training, chosen_folds
+from .measures import BASE_TO_NOVEL
 from .report import MethodSummary, markdown_report, summarise
-from .rows import RESULTS_NAME, TABLE_NAME, RowStore, write_text
-from .run import EncodedClips, train_and_measure
+from .rows import RESULTS_NAME, TABLE_NAME, RowStore, run_name, write_text
+from .runner import Runner
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from ..data.sources import AudioClips
+    from ..data import AudioClips
     from ..models import AlmForAudioClassification, AlmProcessor
 
 
@@ -66,7 +59,7 @@ class BenchmarkResult:
 def run_benchmark(
     model: AlmForAudioClassification,
     processor: AlmProcessor,
-    clips: AudioClips,
+    clips: AudioClips | AudioDataset,
     methods: Mapping[str, PeftConfig | None],
     *,
     seeds: Sequence[int] = (0, 1, 2),
@@ -89,7 +82,8 @@ def run_benchmark(
         model: the zero-shot model; it comes back without an adapter. The template and descriptions of its classes
             hold for all runs.
         processor: its processor.
-        clips: all clips of the data set, with their folds if it has any.
+        clips: all clips of the data set, with their folds if it has any; or a data set, whose name then stands in
+            the rows.
         methods: PEFT config per label; `None` is zero-shot.
         seeds: seeds of the shots, of the initial values and of the order of the clips.
         folds: names of the folds to hold out in turn; `None` takes all.
@@ -105,82 +99,42 @@ def run_benchmark(
         All rows, in the order methods, seeds, folds.
 
     Raises:
-        AlmPromptError: no methods or seeds, an unknown fold, a class with too few clips, or an output folder that
-            holds a run with other settings.
+        AlmPromptError: no methods or seeds, an unknown fold, a class with too few clips, an output folder that
+            holds a run with other settings, or runs that failed, after all others were made.
     """
     if not methods or not seeds:
         raise AlmPromptError("run_benchmark needs at least one method and one seed")
-    cache = AudioFeatureCache() if cache is None else cache
-    store = RowStore(output_dir)
-    held_out = _checked_folds(clips, folds)
-    splits = [base_to_novel_split(clips, fold, shots, seed, allow_fewer) for seed in seeds for fold in held_out]
+    check_training(training_args or {})
+    dataset = clips if isinstance(clips, AudioDataset) else AudioDataset.from_clips("", clips)
+    base, novel = base_novel_classes(dataset.class_names)
+    splits = [
+        few_shot_split(fold, base, novel, shots, seed, allow_fewer=allow_fewer, check_leaks=False)
+        for seed in seeds
+        for fold in chosen_folds(dataset, folds)
+    ]
     bank = model.class_bank
     template = model.config.template if bank is None else bank.template
     class_text = {"template": template, "descriptions": bank.descriptions or None if bank else None}
-    fingerprints = [audio_fingerprint(model.alm), text_fingerprint(model.alm)]
-    identity = [model.name_or_path, *fingerprints, dict(training_args or {}), class_text]
-    runs = [_describe(label, methods[label], split, class_text, identity) for label in methods for split in splits]
-    rows = [store.find(run) for run in runs]
-    encoded = None if all(rows) else EncodedClips.encode(cache, model, processor, clips, progress)
-    bar = tqdm(range(len(runs)), desc="Benchmark", unit="run", disable=not progress)
-    for number in bar:
-        if rows[number] is not None:
-            continue
-        run, split = runs[number], splits[number % len(splits)]
-        say = partial(_say, bar, run)
-        say("start")
-        # Putting an adapter on a model fills in its config; each run starts from the one that was given.
-        config = copy.deepcopy(methods[run["method"]])
-        with caching_in(cache.folder):
-            measured = train_and_measure(
-                model, processor, encoded, split, config, class_text, training_args or {}, say
-            )
-        rows[number] = run | measured
-        store.add(rows[number])
-    result = BenchmarkResult(rows)
+    facts = {
+        "protocol": BASE_TO_NOVEL,
+        "track": "own",
+        "dataset": dataset.name or None,
+        "class_rule": "alphabetical-halves",
+        "shot_rule": "hashed",
+    }
+    runs = [
+        Run(facts, label, config, class_text, split, BASE_TO_NOVEL, training_args or {})
+        for label, config in methods.items()
+        for split in splits
+    ]
+    cache = AudioFeatureCache() if cache is None else cache
+    runner = Runner(model, processor, runs, RowStore(output_dir), cache)
+    runner.run(progress)
+    failures = runner.failures()
+    if failures:
+        which, why = run_name(failures[0]), failures[0]["error"]
+        raise AlmPromptError(f"{len(failures)} of {len(runs)} runs failed; the first: {which}: {why}")
+    result = BenchmarkResult(runner.rows())
     if output_dir is not None:
         result.save(output_dir)
     return result
-
-
-def _describe(
-    label: str, config: PeftConfig | None, split: Split, class_text: Mapping[str, Any], identity: list[Any]
-) -> dict[str, Any]:
-    """What is known of a row before it is measured; `settings` tells whether an earlier row may stand for it."""
-    run = {
-        "method": label,
-        "seed": split.seed,
-        "fold": split.fold,
-        "shots": split.shots,
-        "encoder_mode": getattr(config, "encoder_mode", FROZEN),
-        "template": class_text["template"],
-        "described": class_text["descriptions"] is not None,
-        "config": _as_json(config),
-        "split_hash": split.hash,
-    }
-    text = json.dumps([run, identity], sort_keys=True)
-    return run | {"settings": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _say(bar: tqdm, run: Mapping[str, Any], word: str) -> None:
-    fold = "" if run["fold"] is None else f", fold {run['fold']}"
-    bar.set_postfix_str(f"{run['method']}, seed {run['seed']}{fold}, {word}")
-
-
-def _checked_folds(clips: AudioClips, wanted: Sequence[str] | None) -> list[str | None]:
-    present = fold_names(clips)
-    if wanted is None:
-        return list(present) or [None]
-    for fold in wanted:
-        if fold not in present:
-            have = f"its folds: {', '.join(present)}" if present else "its clips carry no folds"
-            raise AlmPromptError(f"no fold {fold!r} in the data; {have}")
-    return list(dict.fromkeys(wanted))
-
-
-def _as_json(config: PeftConfig | None) -> Any:
-    """The settings of a method as they look after a round trip through a file."""
-    settings = None if config is None else config.to_dict()
-    return json.loads(
-        json.dumps(settings, default=lambda value: sorted(value) if isinstance(value, set) else str(value))
-    )

@@ -4,76 +4,153 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub.utils import WeakFileLock
 
 from ..errors import AlmPromptError
 
 ROWS_NAME = "rows.jsonl"
+FAILED_NAME = "failed.jsonl"
 RESULTS_NAME = "results.json"
 TABLE_NAME = "table.md"
-_KEY = ("method", "seed", "fold")
+LOCK_NAME = ".rows.lock"
+# Rows without a format, the first, have no protocol and no data set.
+ROW_FORMAT = 2
+_KEY = ("protocol", "dataset", "target_dataset", "method", "shots", "seed", "fold")
 
 
 class RowStore:
-    """Finished rows by (method, seed, fold).
+    """Finished and failed runs of a folder, which several processes may fill at the same time.
 
     Args:
-        folder: where `rows.jsonl` lies or will lie; `None` keeps the rows in memory only.
+        folder: where `rows.jsonl` and `failed.jsonl` lie or will lie; `None` keeps the rows in memory only.
 
     Raises:
-        AlmPromptError: the file there is not one of rows.
+        AlmPromptError: the file there is not one of rows, or was written by another version.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
-        self.path = None if folder is None else Path(folder) / ROWS_NAME
+        self.folder = None if folder is None else Path(folder)
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        if self.path is not None and self.path.exists():
-            for row in read_rows(self.path):
-                self.rows[_key(row)] = row
+        self.failed: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Take in what is on disk by now."""
+        if self.folder is None:
+            return
+        for name, known in ((ROWS_NAME, self.rows), (FAILED_NAME, self.failed)):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            known.clear()
+            for row in read_rows(path):
+                if row["format"] != ROW_FORMAT:
+                    raise AlmPromptError(
+                        f"{path} was written by another version of alm-prompt (rows of format {row['format']}, this "
+                        f"one writes {ROW_FORMAT}); choose another output folder"
+                    )
+                known[row_key(row)] = row
 
     def find(self, run: Mapping[str, Any]) -> dict[str, Any] | None:
         """The finished row of a run, or `None`.
 
         Args:
-            run: its `method`, `seed`, `fold` and a digest of its `settings`.
+            run: its key and a digest of its `settings`.
 
         Raises:
             AlmPromptError: the row was made with other settings.
         """
-        row = self.rows.get(_key(run))
+        row = self.rows.get(row_key(run))
         if row is not None and row["settings"] != run["settings"]:
             raise AlmPromptError(
-                f"{self.path}: {run['method']}, seed {run['seed']}, fold {run['fold']} was run with other settings, "
-                "data or model; choose another output folder or remove the old run"
+                f"{self.folder}: {run_name(run)} was run with other settings, data or model; choose another output "
+                "folder or remove the old run"
             )
         return row
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row; on disk the whole file is replaced at once, so that no line is ever half-written."""
-        self.rows[_key(row)] = row
-        if self.path is None:
+        with self._alone():
+            self.rows[row_key(row)] = row
+            self._write(ROWS_NAME, self.rows.values())
+            if self.failed.pop(row_key(row), None):
+                self._write(FAILED_NAME, self.failed.values())
+
+    def fail(self, row: dict[str, Any]) -> None:
+        """Keep the row of a run that failed, see [`failed_row`]; it is tried again next time."""
+        with self._alone():
+            self.failed[row_key(row)] = row
+            self._write(FAILED_NAME, self.failed.values())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold off other processes, and take in what they have written since."""
+        if self.folder is None:
+            yield
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows.values()))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(self.folder / LOCK_NAME):
+            self.read()
+            yield
+
+    def _write(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        if self.folder is not None:
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+            write_text(self.folder / name, "".join(lines))
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Read a file of rows.
 
+    Args:
+        path: `rows.jsonl` or `failed.jsonl`.
+
+    Returns:
+        The rows; those of the first version lack `protocol`, `track` and `dataset`.
+
     Raises:
-        AlmPromptError: a line is not a row.
+        AlmPromptError: a line is not a row, or of a newer version.
     """
     rows = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            _key(row), row["settings"]
+            row["method"], row["seed"], row["fold"], row["settings"]
+            row.setdefault("format", 1)
         except (ValueError, KeyError, TypeError) as error:
             raise AlmPromptError(f"{path}, line {number}: not a benchmark row; remove the file or the line") from error
+        if row["format"] > ROW_FORMAT:
+            raise AlmPromptError(
+                f"{path}, line {number}: written by a newer version of alm-prompt (rows of format {row['format']}, "
+                f"known are up to {ROW_FORMAT}); upgrade, or choose another folder"
+            )
         rows.append(row)
     return rows
+
+
+def failed_row(run: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    """Row of a run that failed: its key, and why in one line."""
+    words = " ".join(str(error).split())
+    reason = words if isinstance(error, AlmPromptError) else f"{type(error).__name__}: {words}"
+    return {"format": ROW_FORMAT, "settings": None, **{name: run.get(name) for name in _KEY}, "error": reason}
+
+
+def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a run from all others of a folder."""
+    return tuple(row.get(name) for name in _KEY)
+
+
+def run_name(row: Mapping[str, Any]) -> str:
+    """A run in words."""
+    dataset = " to ".join(filter(None, (row.get("dataset"), row.get("target_dataset"))))
+    parts = [dataset, row["method"], f"{row['shots']} shots", f"seed {row['seed']}"]
+    parts += [] if row["fold"] is None else [f"fold {row['fold']}"]
+    return ", ".join(filter(None, parts))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,7 +158,3 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _KEY)

@@ -1,7 +1,8 @@
-"""One run of the benchmark: train one method on one split and measure it in both forms."""
+"""One run of a benchmark: train one method on one split and measure it."""
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +16,19 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from ..data.collate import AlmCollator, ClipDataset, FeatureDataset
 from ..data.splits import Split
+from ..errors import AlmPromptError
 from ..models.encoder_modes import REFERENCE
+from ..prompts import drop_overlaps
 from ..training import AlmTrainer, AlmTrainingArguments, AudioFeatureCache
-from .metrics import accuracy, harmonic_mean
+from ..training.adaptation import predict_adapted, view_features
+from .measures import MEASURES, TEST_TIME
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
-    from ..data.sources import AudioClips
+    from ..data.clips import AudioClips
     from ..models import AlmForAudioClassification, AlmProcessor
+    from .grid import Run
 
 # Clips classified in one forward pass; the class prompts are encoded once per pass.
 EVAL_BATCH = 128
@@ -62,53 +67,84 @@ class EncodedClips:
 
 
 def train_and_measure(
+    run: Run,
     model: AlmForAudioClassification,
     processor: AlmProcessor,
     encoded: EncodedClips,
-    split: Split,
-    config: PeftConfig | None,
-    class_text: Mapping[str, Any],
-    training_args: Mapping[str, Any],
-    on_epoch: Callable[[str], None],
+    on_epoch: Callable[[str], None] = lambda word: None,
 ) -> dict[str, Any]:
-    """Train a method on a split's shots and measure it on its test clips.
+    """Train a run's method on its shots and measure it on its test clips.
 
     Args:
+        run: what to do.
         model: the zero-shot model; it comes back without an adapter.
         processor: its processor.
         encoded: audio features of all clips, by the frozen encoders; a method that trains with others does not use it.
-        split: the split.
-        config: the method, filled in by the way; `None` is zero-shot.
-        class_text: template and descriptions of the classes, as `set_classes` takes them.
-        training_args: fields of [`AlmTrainingArguments`] that differ from the published recipe.
         on_epoch: called with a word about the progress after every epoch.
 
     Returns:
         The measured part of a benchmark row.
+
+    Raises:
+        AlmPromptError: the method knows a novel class.
     """
     start = time.perf_counter()
+    split = run.split
+    # Putting an adapter on a model fills in its config; each run starts from the one that was given.
+    config = copy.deepcopy(run.config)
     logit_scale = getattr(config, "logit_scale", None) or model.alm.logit_scale.exp().item()
-    with _adapted(model, config, split, class_text) as (adapted, parameters):
-        reference = adapted.class_head.encoder_mode == REFERENCE
-        if parameters:
-            if reference:
+    with _adapted(model, config, split, run.class_text) as (adapted, parameters):
+        _check_neighbors(config, split.novel_classes)
+        predict = _Prediction(adapted, processor, encoded, run)
+        if parameters and run.measure != TEST_TIME:
+            if predict.reference:
                 dataset = ClipDataset(split.train, processor, split.base_classes)
             else:
                 dataset = FeatureDataset(encoded.of(split.train), split.train.label_ids(split.base_classes))
-            train_adapter(adapted, dataset, {**training_args, "seed": split.seed}, on_epoch)
-        if reference:
-            encoded = EncodedClips.encode(AudioFeatureCache(enabled=False), adapted, processor, split.test, False)
-        scores = _measure(adapted, encoded, split, class_text)
+            train_adapter(adapted, dataset, {**run.training, "seed": split.seed}, on_epoch)
+        adapted.eval()
+        figures = MEASURES[run.measure](predict, split, run.target)
     return {
-        **scores,
+        **figures,
         "trainable_parameters": parameters,
         "seconds": time.perf_counter() - start,
         "train_clips": len(split.train),
-        "test_clips": len(split.test),
+        "test_clips": len(run.test_clips),
         "base_classes": list(split.base_classes),
         "novel_classes": list(split.novel_classes),
         "logit_scale": logit_scale,
     }
+
+
+class _Prediction:
+    """Predictions of a run's model for its test clips, from whatever features its encoders ask for."""
+
+    def __init__(self, model: Any, processor: AlmProcessor, encoded: EncodedClips, run: Run) -> None:
+        self.model, self.processor, self.encoded, self.run = model, processor, encoded, run
+        self.reference = model.class_head.encoder_mode == REFERENCE
+        self.trained: EncodedClips | None = None
+
+    def __call__(self, clips: AudioClips, classes: Sequence[str]) -> list[int]:
+        self.model.set_classes(classes, **self.run.class_text)
+        if self.run.measure == TEST_TIME and self.run.config is not None:
+            views = view_features(
+                self.model, self.processor, [clip.source for clip in clips], seed=self.run.split.seed, progress=False
+            )
+            return predict_adapted(self.model, views).argmax(dim=-1).tolist()
+        if self.reference and self.trained is None:
+            # Encoders that drift in training are met as they are at its end, once for all figures.
+            off = AudioFeatureCache(enabled=False)
+            self.trained = EncodedClips.encode(off, self.model, self.processor, self.run.test_clips, False)
+        return predict_features(self.model, (self.trained or self.encoded).of(clips))
+
+
+def _check_neighbors(config: PeftConfig | None, novel: Sequence[str]) -> None:
+    """Refuse a stack whose acoustic neighbours name a class that training must not know."""
+    while config is not None:
+        _, named = drop_overlaps(getattr(config, "neighbors", None) or {}, novel)
+        for name, terms in named.items():
+            raise AlmPromptError(f"neighbour {terms[0]!r} of class {name!r} is a novel class; give others")
+        config = getattr(config, "prompt", None)
 
 
 @torch.no_grad()
@@ -179,30 +215,3 @@ class _EpochCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.on_epoch(f"epoch {state.epoch:.0f}/{state.num_train_epochs}")
-
-
-def _measure(model: Any, encoded: EncodedClips, split: Split, class_text: Mapping[str, Any]) -> dict[str, float]:
-    """Accuracy in both forms: each half among its own classes, then every clip among all classes."""
-    base, novel = list(split.base_classes), list(split.novel_classes)
-    base_clips, novel_clips = split.test.select(labels=base), split.test.select(labels=novel)
-    model.eval()
-
-    def predict(clips: AudioClips, classes: Sequence[str]) -> list[int]:
-        model.set_classes(classes, **class_text)
-        return predict_features(model, encoded.of(clips))
-
-    def correct(clips: AudioClips, classes: Sequence[str]) -> float:
-        return accuracy(predict(clips, classes), clips.label_ids(classes))
-
-    novel_among_all = predict(novel_clips, base + novel)
-    scores = {
-        "base": correct(base_clips, base),
-        "novel": correct(novel_clips, novel),
-        "base_g": correct(base_clips, base + novel),
-        "novel_g": accuracy(novel_among_all, novel_clips.label_ids(base + novel)),
-        "novel_to_base": sum(label < len(base) for label in novel_among_all) / len(novel_among_all),
-    }
-    return scores | {
-        "h": harmonic_mean(scores["base"], scores["novel"]),
-        "h_g": harmonic_mean(scores["base_g"], scores["novel_g"]),
-    }

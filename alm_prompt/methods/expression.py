@@ -39,6 +39,18 @@ def parse_method(expression: str, options: Mapping[str, Any] | None = None) -> P
     return config
 
 
+def neighbor_options(expression: str, neighbors: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Options that hand acoustic neighbours to every method of a stack that takes them; none where none does.
+
+    Args:
+        expression: method names joined by `+`.
+        neighbors: terms per class.
+    """
+    names = [name.strip().lower() for name in expression.split("+")]
+    takers = [name for name in names if name in METHODS and "neighbors" in METHODS[name].__dataclass_fields__]
+    return {f"{name}.neighbors": neighbors for name in takers}
+
+
 def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> PromptConfig:
     if name not in METHODS:
         raise AlmPromptError(_unknown("prompt method", name, [ZERO_SHOT, *METHODS]))

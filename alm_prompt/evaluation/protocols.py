@@ -1,0 +1,222 @@
+"""Protocols as data: a recipe says what is run, on what, how, and what it is compared with.
+
+The package ships one YAML file per published protocol in `recipes/`; a file of the same form works as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data import CLASS_RULES, SHOT_RULES
+from ..errors import AlmPromptError, nearest
+from ..models.encoder_modes import ENCODER_MODES, FROZEN
+from .contestant import Contestant
+from .grid import PAIR, check_training
+from .measures import BASE_TO_NOVEL, CROSS_DATASET, MEASURES
+
+RECIPES = Path(__file__).parent / "recipes"
+TRACKS = ("palm", "sept", "zebra", "generalized", "reclap", "tta", "own")
+ALL_CLASSES = CLASS_RULES[0]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A protocol.
+
+    Args:
+        name: name in results; that of the file.
+        title: one line that says what it is.
+        source: paper and table that it repeats.
+        measure: what is measured, one of `alm_prompt.evaluation.measures.MEASURES`.
+        methods: the lines of the table, by label; a text is a stack, a mapping the other fields of [`Contestant`].
+        datasets: names of the data sets; for "cross-dataset", pairs `source:target`.
+        track: figures are comparable inside a track only.
+        published: name of the published table that ours stands beside.
+        class_rule: which classes are learned, see [`~alm_prompt.data.divide_classes`].
+        shot_rule: how clips are drawn, see [`~alm_prompt.data.sample_shots`].
+        shots: numbers of training clips per learned class, one run each.
+        seeds: seeds, one run each.
+        folds: names of the folds to hold out in turn, where a data set has folds; all when not given.
+        allow_fewer: take all clips of a class that has fewer than `shots`.
+        template: sentence around a class name; the model's own when not given.
+        encoder_mode: how the encoders are while a method trains: "frozen" or "reference".
+        training: fields of [`AlmTrainingArguments`] that differ from the published few-shot recipe.
+        official: other values of the fields above with which the published runs were made.
+
+    Raises:
+        AlmPromptError: a value is unknown, or two contradict each other.
+    """
+
+    name: str
+    title: str
+    source: str
+    measure: str
+    methods: Sequence[Contestant]
+    datasets: Sequence[str]
+    track: str = "own"
+    published: str | None = None
+    class_rule: str = ALL_CLASSES
+    shot_rule: str = SHOT_RULES[0]
+    shots: Sequence[int] = (16,)
+    seeds: Sequence[int] = (0, 1, 2)
+    folds: Sequence[str] | None = None
+    allow_fewer: bool = True
+    template: str | None = None
+    encoder_mode: str = FROZEN
+    training: Mapping[str, Any] = field(default_factory=dict)
+    official: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        choices = {
+            "measure": tuple(MEASURES),
+            "track": TRACKS,
+            "class_rule": CLASS_RULES,
+            "shot_rule": SHOT_RULES,
+            "encoder_mode": ENCODER_MODES,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise AlmPromptError(
+                    self._about(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
+                )
+        for name in ("methods", "datasets", "seeds", "shots"):
+            if not getattr(self, name):
+                raise AlmPromptError(self._about(f"{name} is empty; name at least one"))
+        if (self.measure == BASE_TO_NOVEL) != (self.class_rule != ALL_CLASSES):
+            halves = ", ".join(CLASS_RULES[1:])
+            raise AlmPromptError(
+                self._about(
+                    f"measure {self.measure} does not go with class_rule {self.class_rule}; "
+                    f"{BASE_TO_NOVEL} learns half of the classes ({halves}), every other measure {ALL_CLASSES}"
+                )
+            )
+        for dataset in self.datasets:
+            if (self.measure == CROSS_DATASET) != (dataset.count(PAIR) == 1):
+                form = f"pairs source{PAIR}target" if self.measure == CROSS_DATASET else "one data set at a time"
+                raise AlmPromptError(self._about(f"measure {self.measure} takes {form}, not {dataset!r}"))
+        check_training(self.training)
+
+    def changed(self, **values: Any) -> Recipe:
+        """The recipe with other values of some fields; those that are `None` stay as they are."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def with_methods(self, wanted: Sequence[str], options: Mapping[str, Any]) -> Recipe:
+        """The recipe with some of its lines, or with other stacks of methods.
+
+        Args:
+            wanted: labels of the recipe, or stacks such as "coop+zebra".
+            options: values by `"<method>.<option>"`, for every line that has the method.
+
+        Raises:
+            AlmPromptError: neither a label nor a stack, or an option that belongs to no line.
+        """
+        own = {line.label: line for line in self.methods}
+        lines = []
+        for name in wanted:
+            line = own.get(name) or Contestant(name.lower())
+            parts = line.stack.split("+")
+            mine = {key: value for key, value in options.items() if key.partition(".")[0] in parts}
+            lines.append(replace(line, options={**line.options, **mine}) if mine else line)
+        used = {part for line in lines for part in line.stack.split("+")}
+        for key in options:
+            if key.partition(".")[0] not in used:
+                raise AlmPromptError(f"method option {key!r} belongs to none of {', '.join(wanted)}; remove it")
+        return replace(self, methods=lines)
+
+    def with_neighbors(self, sources: Mapping[str, str]) -> Recipe:
+        """The recipe with every line that takes neighbours run once for each source of them.
+
+        Args:
+            sources: file or folder by name; under the name `""` they replace the shipped ones without a word.
+
+        Raises:
+            AlmPromptError: no line takes neighbours.
+        """
+        lines = []
+        for line in self.methods:
+            if not line.takes_neighbors:
+                lines.append(line)
+                continue
+            for name, path in sources.items():
+                label = f"{line.label} ({name})" if name else line.label
+                lines.append(replace(line, label=label, neighbors=path))
+        if lines == list(self.methods):
+            raise AlmPromptError(self._about("none of its methods takes neighbours; leave out --neighbors"))
+        return replace(self, methods=lines)
+
+    def with_descriptions(self, path: str) -> Recipe:
+        """The recipe with every line that reads descriptions reading those of a file.
+
+        Raises:
+            AlmPromptError: no line reads descriptions.
+        """
+        lines = [line if line.descriptions is None else replace(line, descriptions=path) for line in self.methods]
+        if lines == list(self.methods):
+            raise AlmPromptError(self._about("none of its lines reads descriptions; leave out --descriptions"))
+        return replace(self, methods=lines)
+
+    def as_official(self) -> Recipe:
+        """The recipe as the published runs were made, as far as that is known."""
+        return replace(self, **self.official)
+
+    def _about(self, message: str) -> str:
+        return f"recipe {self.name}: {message}"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: one of [`recipe_names`], or the path of a YAML file of the same form.
+
+    Raises:
+        AlmPromptError: there is no such recipe, it cannot be read, or it holds an unknown key, method or value.
+    """
+    path = RECIPES / f"{name}.yaml"
+    if name not in recipe_names():
+        path = Path(name)
+        if not path.is_file():
+            known = recipe_names()
+            raise AlmPromptError(f"no recipe {name!r}; {nearest(name, known)}, all are {', '.join(known)}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AlmPromptError(f"recipe {path}: cannot be read ({error}); give a YAML file of a recipe") from error
+    about = f"recipe {path.stem}"
+    if not isinstance(content, dict):
+        raise AlmPromptError(f"{about}: holds no key: value lines")
+    known = [item.name for item in fields(Recipe) if item.name != "name"]
+    _check_keys(content, known, about)
+    _check_keys(content.get("official") or {}, known, f"{about}, official")
+    needed = (item.name for item in fields(Recipe) if item.default is MISSING and item.default_factory is MISSING)
+    for key in needed:
+        if key != "name" and key not in content:
+            raise AlmPromptError(f"{about}: {key} is missing; add it")
+    methods = [_contestant(label, line, about) for label, line in content.pop("methods").items()]
+    return Recipe(name=path.stem, methods=methods, **content)
+
+
+def _contestant(label: str, line: Any, about: str) -> Contestant:
+    settings = {"stack": line} if isinstance(line, str) else line or {}
+    about = f"{about}, method {label!r}"
+    _check_keys(settings, [item.name for item in fields(Contestant) if item.name != "label"], about)
+    try:
+        return Contestant(str(label), **settings)
+    except AlmPromptError as error:
+        raise AlmPromptError(f"{about}: {error}") from error
+
+
+def _check_keys(content: Mapping[str, Any], known: Sequence[str], about: str) -> None:
+    for key in content:
+        if key not in known:
+            raise AlmPromptError(f"{about}: unknown key {key!r}; {nearest(str(key), known)}")

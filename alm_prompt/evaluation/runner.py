@@ -1,0 +1,128 @@
+"""The runner: every run of a grid that has no row yet, one after the other, with failures listed and not fatal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from ..cache import caching_in
+from ..data import AudioClips
+from ..errors import AlmPromptError
+from ..models.fingerprint import audio_fingerprint, text_fingerprint
+from .ranks import Rank
+from .rows import RowStore, failed_row, row_key, run_name
+from .run import EncodedClips, train_and_measure
+
+if TYPE_CHECKING:
+    from ..data import Split
+    from ..models import AlmForAudioClassification, AlmProcessor
+    from ..training import AudioFeatureCache
+    from .grid import Run
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """Makes the runs of a grid on one frozen model.
+
+    Args:
+        model: the zero-shot model; it comes back without an adapter.
+        processor: its processor.
+        runs: the grid.
+        store: finished rows, which are not made again.
+        cache: cache of audio features; methods keep what they compute once there, too.
+        rank: which of several processes this is.
+
+    Raises:
+        AlmPromptError: a row was made with other settings.
+    """
+
+    def __init__(
+        self,
+        model: AlmForAudioClassification,
+        processor: AlmProcessor,
+        runs: Sequence[Run],
+        store: RowStore,
+        cache: AudioFeatureCache,
+        rank: Rank | None = None,
+    ) -> None:
+        self.model, self.processor, self.store, self.cache = model, processor, store, cache
+        self.rank = rank or Rank()
+        identity = [model.name_or_path, audio_fingerprint(model.alm), text_fingerprint(model.alm)]
+        self.begun = [(run, run.row(identity)) for run in runs]
+        # Shares are dealt from the whole grid: what is pending changes while other processes start.
+        self.pending = [(run, row) for run, row in self.rank.share(self.begun) if store.find(row) is None]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The finished rows of the grid, in its order."""
+        self.store.read()
+        found = (self.store.find(row) for _, row in self.begun)
+        return [row for row in found if row is not None]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """The runs of the grid that have failed and have no row, in its order."""
+        found = (self.store.failed.get(row_key(row)) for _, row in self.begun)
+        return [row for row in found if row is not None]
+
+    def run(self, progress: bool = True) -> None:
+        """Make every pending run. A run that fails is kept with its reason, and the others go on.
+
+        Args:
+            progress: show progress bars.
+
+        Raises:
+            AlmPromptError: a clip is on both sides of a split.
+        """
+        _check_leaks(run.split for run, _ in self.pending)
+        progress = progress and self.rank.index == 0
+        bar = tqdm(total=len(self.pending), desc="Benchmark", unit="run", disable=not progress)
+        with bar, caching_in(self.cache.folder):
+            for _, group in groupby(self.pending, key=lambda pair: _data(pair[0])):
+                pairs = list(group)
+                try:
+                    encoded = self._encode([run for run, _ in pairs], progress)
+                except AlmPromptError as error:
+                    for _, row in pairs:
+                        self.store.fail(failed_row(row, error))
+                    bar.update(len(pairs))
+                    continue
+                for run, row in pairs:
+                    self._make(run, row, encoded, bar)
+                    bar.update()
+
+    def _make(self, run: Run, row: dict[str, Any], encoded: EncodedClips, bar: tqdm) -> None:
+        say = partial(_say, bar, row)
+        say("start")
+        try:
+            self.store.add(row | train_and_measure(run, self.model, self.processor, encoded, say))
+        # Whatever goes wrong in one run (memory, a method that does not fit the classes), the others are still wanted.
+        except Exception as error:
+            logger.debug("%s failed", run_name(row), exc_info=True)
+            self.store.fail(failed_row(row, error))
+
+    def _encode(self, runs: Iterable[Run], progress: bool) -> EncodedClips:
+        """Audio features of all clips of some runs of one data set."""
+        clips = {clip.clip_id: clip for run in runs for clip in (*run.split.train, *run.test_clips)}
+        if self.rank.count > 1 and self.cache.enabled:
+            # Own share first: by the time it is done, the others have put theirs into the cache.
+            share = self.rank.share(list(clips.values()))
+            self.cache.features(self.model, self.processor, AudioClips(share), progress=progress)
+        return EncodedClips.encode(self.cache, self.model, self.processor, AudioClips(clips.values()), progress)
+
+
+def _data(run: Run) -> tuple[Any, Any]:
+    return run.facts["dataset"], run.facts.get("target_dataset")
+
+
+def _check_leaks(splits: Iterable[Split]) -> None:
+    for split in {id(split): split for split in splits}.values():
+        split.check_leaks()
+
+
+def _say(bar: tqdm, row: Mapping[str, Any], word: str) -> None:
+    bar.set_postfix_str(f"{run_name(row)}, {word}")
