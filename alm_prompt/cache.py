@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,10 @@ from safetensors.torch import save_file
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "ALM_PROMPT_CACHE"
+# Part of every folder's name: raise it when files come to be written in another way.
+STORE_FORMAT = 2
+OWN_FILE = re.compile(r"[0-9a-f]{64}\.(safetensors|\d+\.tmp)")
+OWN_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 _chosen: list[Path | None] = []
 
@@ -45,15 +52,34 @@ def caching_in(folder: str | Path | None) -> Iterator[None]:
         _chosen.pop()
 
 
-class TensorStore:
-    """Tensors by name in one folder, in files ("shards") that are named after the hash of their own content.
-
-    Damage is therefore found when a shard is read, and several processes can fill one folder: they never write the
-    same name with different bytes. The folder has to be named after everything that its tensors depend on besides
-    their names.
+def store_folder(root: Path, kind: str, *identity: Any) -> Path:
+    """Folder of a [`TensorStore`], named after everything that its tensors depend on besides their names.
 
     Args:
-        folder: where the shards lie; made when something is written.
+        root: the cache folder.
+        kind: what the tensors are, a folder in it.
+        *identity: what they depend on, as JSON values.
+    """
+    return root / kind / hashlib.sha256(json.dumps([STORE_FORMAT, *identity]).encode()).hexdigest()
+
+
+def own_files(root: Path) -> dict[str, list[Path]]:
+    """Files that [`TensorStore`] wrote below a cache folder, finished or not, by kind. Any other file is not ours."""
+    found = defaultdict(list)
+    for path in sorted(root.glob("*/*/*")):
+        if OWN_FILE.fullmatch(path.name) and OWN_FOLDER.fullmatch(path.parent.name) and path.is_file():
+            found[path.parent.parent.name].append(path)
+    return dict(found)
+
+
+class TensorStore:
+    """Tensors by name in one folder, in files ("shards") named after the hash of their content and of the folder.
+
+    Damage is therefore found when a shard is read, and so is one that comes from another folder. Several processes can
+    fill one folder: they never write the same name with different bytes.
+
+    Args:
+        folder: where the shards lie, from [`store_folder`]; made when something is written.
         content: what they hold, in words, for messages.
         is_valid: tells a tensor that can be there from one that cannot; default: any can.
     """
@@ -86,7 +112,7 @@ class TensorStore:
         """Write one shard; where the disk refuses, say so once and go on without."""
         if not self.writable:
             return
-        path = self.folder / f"{_content_digest(tensors)}.safetensors"
+        path = self.folder / f"{self._digest(tensors)}.safetensors"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +120,8 @@ class TensorStore:
             os.replace(temporary, path)
         except (SafetensorError, OSError) as error:
             self.writable = False
+            with suppress(OSError):
+                temporary.unlink()  # What a full disk has taken of it.
             logger.warning("%s: cannot be written (%s); %s are not cached", self.folder, error, self.content)
 
     def _read_shard(self, path: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
@@ -102,11 +130,16 @@ class TensorStore:
             if wanted.isdisjoint(names):
                 return {}
             shard = {name: file.get_tensor(name) for name in names}
-        if _content_digest(shard) != path.stem:
-            raise ValueError("its content does not match its name")
+        if self._digest(shard) != path.stem:
+            raise ValueError("its content does not match its name and folder")
         if not all(self.is_valid(tensor) for tensor in shard.values()):
             raise ValueError("its tensors are of another shape or not finite")
         return shard
+
+    def _digest(self, tensors: Mapping[str, torch.Tensor]) -> str:
+        digest = hashlib.sha256(self.folder.name.encode())
+        update_digest(digest, tensors)
+        return digest.hexdigest()
 
 
 def update_digest(digest: Any, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -115,12 +148,6 @@ def update_digest(digest: Any, tensors: Mapping[str, torch.Tensor]) -> None:
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}:".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-
-
-def _content_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    update_digest(digest, tensors)
-    return digest.hexdigest()
 
 
 def _delete(path: Path) -> None:

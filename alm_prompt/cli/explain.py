@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .options import ExplainOptions, MethodOptions, ModelOptions
+from .inspect_options import ExplainOptions
+from .options import MethodOptions, ModelOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:

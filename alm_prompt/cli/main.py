@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "classify audio files",
     "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
     "convert": "turn an official checkpoint (Pengi, MS-CLAP, LAION CLAP, ReCLAP) into a folder that --model opens",
+    "cache": "say what the cache of features and margins holds, or delete it",
     "env": "print the versions and settings that a bug report needs",
 }
 

@@ -241,19 +241,6 @@ class ConvertOptions:
 
 
 @dataclass
-class ExplainOptions:
-    """What is looked at, beside model and method."""
-
-    explain: bool = field(default=False, metadata={"help": "say how text towers compute prompts"})
-    classes: list[str] | None = field(default=None, metadata={"help": "class names; those of the quickstart if unset"})
-    batch_size: int = field(default=16, metadata={"help": "clips per step"})
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise AlmPromptError(f"--batch-size must be greater than 0, got {self.batch_size}")
-
-
-@dataclass
 class QuickstartOptions:
     """The main job in small."""
 

@@ -8,8 +8,6 @@ projection, the device and the library that computes. A file holds features by t
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ import torch
 from transformers.utils.logging import tqdm
 
 from ..audio.waveform import content_hash
-from ..cache import TensorStore, default_cache_folder
+from ..cache import TensorStore, default_cache_folder, store_folder
 from ..errors import AlmPromptError
 from ..models.encoder_modes import REFERENCE
 from ..models.fingerprint import audio_fingerprint
@@ -94,14 +92,15 @@ class AudioFeatureCache:
         return torch.stack([features[key] for key in keys])
 
     def _folder(self, alm: AlmModel, processor: AlmProcessor) -> Path:
-        identity = [
+        return store_folder(
+            self.cache_dir,
+            "audio_features",
             processor.feature_extractor.fingerprint,
             audio_fingerprint(alm),
             # The same weights give other last bits on another kind of device or in another release.
             alm.device.type,
             torch.__version__,
-        ]
-        return self.cache_dir / "audio_features" / hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        )
 
     @staticmethod
     def _keep(shards: TensorStore | None, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

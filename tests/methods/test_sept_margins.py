@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 from functools import partial
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers.normalizers import Replace
 
 from alm_prompt import CoOpPromptConfig, SeptPromptConfig
-from alm_prompt.cache import caching_in, update_digest
+from alm_prompt.cache import TensorStore, caching_in
 from alm_prompt.cli.main import main
 from alm_prompt.data.world import write_world
 
@@ -145,11 +144,9 @@ def not_finite(path):
 
 
 def replace_shard(path, tensors):
-    """A whole file in place of another: its name is the hash of what it holds."""
-    digest = hashlib.sha256()
-    update_digest(digest, tensors)
+    """A whole file in place of another, with the name that belongs to what it holds."""
     path.unlink()
-    save_file(tensors, path.with_name(f"{digest.hexdigest()}.safetensors"))
+    TensorStore(path.parent, "margins").write(tensors)
 
 
 def flipped(path):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn.functional import normalize
 from transformers.utils.logging import tqdm
 
-from ...cache import TensorStore, cache_folder
+from ...cache import TensorStore, cache_folder, store_folder
 from ...losses import pairwise_distances
 from ...models.class_bank import frozen_text
 from ...models.fingerprint import text_fingerprint
@@ -78,7 +76,7 @@ def _stored_margins(sentences: ClassBank, classes: int, unit: bool, alm: AlmMode
         return _computed_margins(sentences, classes, unit, alm)
     shape = (classes, classes, len(sentences) // classes - 1)
     store = TensorStore(
-        folder / NAME / _identity(sentences, classes, unit, alm),
+        store_folder(folder, NAME, *_identity(sentences, classes, unit, alm)),
         NAME,
         lambda tensor: tensor.shape == shape and tensor.is_floating_point() and bool(tensor.isfinite().all()),
     )
@@ -89,13 +87,12 @@ def _stored_margins(sentences: ClassBank, classes: int, unit: bool, alm: AlmMode
     return found[NAME].to(alm.device)
 
 
-def _identity(sentences: ClassBank, classes: int, unit: bool, alm: AlmModel) -> str:
-    """Sha256 of all that the numbers depend on. Names, neighbours and templates are in it as their token ids."""
+def _identity(sentences: ClassBank, classes: int, unit: bool, alm: AlmModel) -> list[Any]:
+    """All that the numbers depend on. Names, neighbours and templates are in it as their token ids."""
     device = alm.device.type
     autocast = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
     # The same weights give other last bits on another kind of device or in another release.
-    parts = [text_fingerprint(alm), sentences.sentence_ids, classes, unit, autocast, device, torch.__version__]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return [text_fingerprint(alm), sentences.sentence_ids, classes, unit, autocast, device, torch.__version__]
 
 
 def _computed_margins(sentences: ClassBank, classes: int, unit: bool, alm: AlmModel) -> torch.Tensor:
