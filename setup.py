@@ -44,6 +44,7 @@ EXTRAS_REQUIRE = {
     "test": ["pytest>=8.3", "ruff>=0.17,<0.18"],
     "plots": ["matplotlib>=3.9"],
     "docs": ["mkdocs>=1.6,<2"],
+    "onnx": ["onnx>=1.20", "onnxscript>=0.7", "onnxruntime>=1.24"],
     "demo": ["gradio>=6.0"],
 }
 
@@ -57,7 +58,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["alm_prompt", "alm_prompt.*"]),
-    package_data={"alm_prompt": ["py.typed", "assets/**/*", "prompts/data/**/*"]},
+    package_data={"alm_prompt": ["py.typed", "assets/**/*", "prompts/data/**/*", "evaluation/*/*.yaml"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["alm-prompt = alm_prompt.cli.main:main"]},

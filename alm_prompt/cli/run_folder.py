@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
-from ..evaluation.rows import RESULTS_NAME, ROWS_NAME, TABLE_NAME, write_text
+from ..evaluation.rows import FAILED_NAME, LOCK_NAME, RESULTS_NAME, ROWS_NAME, TABLE_NAME, write_text
 from ..training.run_record import RUN_RECORD_NAME
 
 # What our commands write into an output folder: the marks of a run, and all that --overwrite may remove.
 SETTINGS_NAME = "settings.json"
 ADAPTER_NAME = "adapter"
-RUN_PARTS = (SETTINGS_NAME, RUN_RECORD_NAME, ADAPTER_NAME, "checkpoint-*", ROWS_NAME, RESULTS_NAME, TABLE_NAME)
+BENCHMARK_PARTS = (ROWS_NAME, FAILED_NAME, LOCK_NAME, RESULTS_NAME, TABLE_NAME)
+RUN_PARTS = (SETTINGS_NAME, RUN_RECORD_NAME, ADAPTER_NAME, "checkpoint-*", *BENCHMARK_PARTS)
 
 
 def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> Path:

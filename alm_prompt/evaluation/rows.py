@@ -135,9 +135,14 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 def failed_row(run: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     """Row of a run that failed: its key, and why in one line."""
+    key = {name: run.get(name) for name in _KEY}
+    return {"format": ROW_FORMAT, **key, "settings": run.get("settings"), "error": one_line_reason(error)}
+
+
+def one_line_reason(error: Exception) -> str:
+    """What went wrong, in one line; with the kind of error where it is none of ours."""
     words = " ".join(str(error).split())
-    reason = words if isinstance(error, AlmPromptError) else f"{type(error).__name__}: {words}"
-    return {"format": ROW_FORMAT, "settings": None, **{name: run.get(name) for name in _KEY}, "error": reason}
+    return words if isinstance(error, AlmPromptError) else f"{type(error).__name__}: {words}"
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ class Runner:
             for _, group in groupby(self.pending, key=lambda pair: _data(pair[0])):
                 pairs = list(group)
                 try:
-                    encoded = self._encode([run for run, _ in pairs], progress)
+                    encoded = self.encode([run for run, _ in pairs], progress)
                 except AlmPromptError as error:
                     for _, row in pairs:
                         self.store.fail(failed_row(row, error))
@@ -105,8 +105,13 @@ class Runner:
             logger.debug("%s failed", run_name(row), exc_info=True)
             self.store.fail(failed_row(row, error))
 
-    def _encode(self, runs: Iterable[Run], progress: bool) -> EncodedClips:
-        """Audio features of all clips of some runs of one data set."""
+    def encode(self, runs: Iterable[Run], progress: bool = True) -> EncodedClips:
+        """Audio features of all clips of some runs of one data set.
+
+        Args:
+            runs: the runs.
+            progress: show a progress bar over the clips that have to be encoded.
+        """
         clips = {clip.clip_id: clip for run in runs for clip in (*run.split.train, *run.test_clips)}
         if self.rank.count > 1 and self.cache.enabled:
             # Own share first: by the time it is done, the others have put theirs into the cache.
