@@ -115,7 +115,9 @@ def test_every_method_has_a_page_and_stands_in_the_overviews(method: str) -> Non
         assert mark in (ROOT / "docs" / overview).read_text(encoding="utf-8"), f"docs/{overview}: no {mark}"
 
 
-@pytest.mark.parametrize("command", ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert"])
+@pytest.mark.parametrize(
+    "command", ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert", "export"]
+)
 def test_every_flag_is_documented(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "cache": "say what the cache of features and margins holds, or delete it",
     "env": "print the versions and settings that a bug report needs",
 }
+    "export": "write an adapter's class embeddings, and its audio tower as ONNX, for use without this package",
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

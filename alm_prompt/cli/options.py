@@ -225,6 +225,16 @@ class NeighborOptions:
 
 
 @dataclass
+class ExportOptions:
+    """What is written."""
+
+    classes: list[str] | None = field(
+        default=None, metadata={"help": "class names; those the adapter was trained on if unset"}
+    )
+    onnx: bool = field(default=False, metadata={"help": "write the audio tower as ONNX, too"})
+
+
+@dataclass
 class ConvertOptions:
     """What the checkpoint does not hold."""
 

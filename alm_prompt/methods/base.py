@@ -126,6 +126,28 @@ class PromptMethod(ABC):
         """
         return self.static_features(tensors, bank, inputs.alm)
 
+    def class_weights(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """One vector per class, whose dot products with unit audio embeddings are the logits before scaling.
+
+        Args:
+            tensors: the learned tensors by name.
+            inputs: classes and model; the audio features are any.
+
+        Returns:
+            `[C, d]`, of unit length where the logits are cosines.
+
+        Raises:
+            AlmPromptError: the logits are more than such products, or every clip has prompts of its own.
+        """
+        text_embeds = self.forward(tensors, inputs).text_embeds
+        if self.cosine_logits and text_embeds.dim() == 2:
+            return text_embeds
+        does = "reads the classes anew for every clip" if self.cosine_logits else "classifies by more than cosines"
+        raise AlmPromptError(
+            f"{type(self.config).__name__} with these options {does}, so no vectors stand for its classes; use the "
+            "adapter itself"
+        )
+
     @abstractmethod
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Classify.
@@ -188,6 +210,10 @@ class WrapperMethod(PromptMethod):
     ) -> torch.Tensor:
         """Those of the wrapped method."""
         return self.prompt.mean_features(tensors, bank, inputs)
+
+    def class_weights(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """Those of the wrapped method."""
+        return self.prompt.class_weights(tensors, inputs)
 
 
 def trained_rows(bank: ClassBank, trained_on: list[str]) -> tuple[list[int], list[int]]:

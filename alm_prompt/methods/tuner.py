@@ -157,14 +157,31 @@ class PromptedClassHead(nn.Module, BaseTunerLayer):
         """Classes that the active method has learned nothing for and predicts without it."""
         return [] if self.active_method is None else self.active_method.fallback_classes(bank)
 
+    def class_weights(self, bank: ClassBank, alm: AlmModel) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Vectors that stand for the classes and the factor on their products, see [`ClassHead.class_weights`].
+
+        Raises:
+            AlmPromptError: the active method does not classify by such products.
+        """
+        method = self.active_method
+        if method is None:
+            return self.base_layer.class_weights(bank, alm)
+        inputs = self._inputs(bank, torch.zeros(1, alm.config.projection_dim, device=alm.device), alm)
+        return method.class_weights(self.tensors(self.active_adapters[0]), inputs), inputs.logit_scale
+
     def forward(self, bank: ClassBank, audio_features: torch.Tensor, alm: AlmModel) -> ClassHeadOutput:
         """Classify with the active adapter, or zero-shot without one. Arguments as in [`ClassHead`]."""
         method = self.active_method
         if method is None:
             return self.base_layer(bank, audio_features, alm)
-        scale = method.config.logit_scale or alm.logit_scale.exp()
-        inputs = PromptInputs(bank.with_descriptions(method.config.descriptions), audio_features, alm, scale)
+        inputs = self._inputs(bank, audio_features, alm)
         return method.forward(self.tensors(self.active_adapters[0]), inputs)
+
+    def _inputs(self, bank: ClassBank, audio_features: torch.Tensor, alm: AlmModel) -> PromptInputs:
+        """What the active method classifies, with its own descriptions and scale."""
+        config = self.active_method.config
+        scale = config.logit_scale or alm.logit_scale.exp()
+        return PromptInputs(bank.with_descriptions(config.descriptions), audio_features, alm, scale)
 
 
 class PromptTuner(BaseTuner):

@@ -39,6 +39,18 @@ class ClassHead(nn.Module):
         """Encoders as the head wants them while it is at work; the plain head takes them as they are."""
         return nullcontext()
 
+    def class_weights(self, bank: ClassBank, alm: AlmModel) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Vectors that stand for the classes: `logits = factor * unit audio embedding @ vectors.T`.
+
+        Args:
+            bank: the classes.
+            alm: the model that encodes text.
+
+        Returns:
+            The vectors `[C, d]` and the factor.
+        """
+        return bank.zero_shot_embeds(alm), alm.logit_scale.exp()
+
     def forward(
         self,
         bank: ClassBank,

@@ -12,7 +12,7 @@ from torch import nn
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, WrapperMethod, trained_rows, untrained_classes
+from ..base import PromptInputs, PromptMethod, WrapperMethod, trained_rows, untrained_classes
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -59,6 +59,12 @@ class DePTPrompt(WrapperMethod):
         for modality in MODALITIES:
             tensors |= {f"{modality}_scale": torch.ones(dim), f"{modality}_bias": torch.zeros(dim)}
         return tensors | {"transfer_weight": layer.weight, "transfer_bias": layer.bias}
+
+    def class_weights(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """Those of the wrapped method; none where the head votes."""
+        if self.config.fusion:
+            return PromptMethod.class_weights(self, tensors, inputs)
+        return super().class_weights(tensors, inputs)
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output, with the head for the loss and, if so configured, in the prediction."""

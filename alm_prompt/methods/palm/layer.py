@@ -61,6 +61,10 @@ class PalmPrompt(WrapperMethod):
             tensors["mixing"] = torch.rand(classes)
         return tensors
 
+    def class_weights(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """The mixed class embeddings."""
+        return PromptMethod.class_weights(self, tensors, inputs)
+
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Cosine of the audio with the mixed class embeddings."""
         wrapped = self.prompt.forward(tensors, inputs)

@@ -31,6 +31,12 @@ class ZebraPrompt(WrapperMethod):
         """No: they are a blend."""
         return False
 
+    def class_weights(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> torch.Tensor:
+        """The blend of the wrapped method's vectors with the zero-shot embeddings."""
+        bank = inputs.bank.with_template(self.config.template)
+        prompted = self.prompt.class_weights(tensors, inputs)
+        return self.config.alpha * prompted + (1 - self.config.alpha) * bank.zero_shot_embeds(inputs.alm)
+
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Fuse the wrapped method's logits with those of the adapter's zero-shot template."""
         prompted = self.prompt.forward(tensors, inputs)
