@@ -58,7 +58,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["alm_prompt", "alm_prompt.*"]),
-    package_data={"alm_prompt": ["py.typed", "assets/**/*", "prompts/data/**/*", "evaluation/*/*.yaml"]},
+    package_data={"alm_prompt": ["py.typed", "assets/**/*", "prompts/data/**/*", "evaluation/published/*.yaml", "evaluation/*/*.yaml"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["alm-prompt = alm_prompt.cli.main:main"]},

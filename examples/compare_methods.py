@@ -32,12 +32,10 @@ def gains(result: BenchmarkResult) -> str:
     """Points of accuracy above (+) or below (-) zero-shot, the first method, in both forms of the protocol."""
     zero_shot, *trained = result.summaries
     lines = []
+    forms = {"separate": ("base", "novel"), "all classes": ("base_g", "novel_g")}
     for method in trained:
-        pairs = {"separate": (method.separate, zero_shot.separate)}
-        pairs["all classes"] = (method.generalised, zero_shot.generalised)
-        for form, (ours, theirs) in pairs.items():
-            base = 100 * (ours.base.mean - theirs.base.mean)
-            novel = 100 * (ours.novel.mean - theirs.novel.mean)
+        for form, names in forms.items():
+            base, novel = (100 * (method.figures[name].mean - zero_shot.figures[name].mean) for name in names)
             lines.append(f"{method.method} against zero-shot, {form}: base {base:+.1f}, novel {novel:+.1f} points")
     return "\n".join(lines)
 

@@ -44,8 +44,8 @@ def main() -> None:
     print(result.markdown())
     zero_shot, coop, _, zebra = result.summaries
     for name, summary in (("CoOp", coop), ("CoOp+ZEBRA", zebra)):
-        base = 100 * (summary.generalised.base.mean - zero_shot.generalised.base.mean)
-        novel = 100 * (summary.generalised.novel.mean - zero_shot.generalised.novel.mean)
+        gains = [summary.figures[name].mean - zero_shot.figures[name].mean for name in ("base_g", "novel_g")]
+        base, novel = (100 * gain for gain in gains)
         print(f"{name} against zero-shot, among all classes: base {base:+.1f}, novel {novel:+.1f} points")
 
 

@@ -19,11 +19,12 @@ COMMANDS = {
     "evaluate": "measure accuracy of an adapter or of zero-shot; --base-to-novel runs the benchmark",
     "predict": "classify audio files",
     "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
+    "report": "tables of benchmark results, with published figures beside them: Markdown, LaTeX, CSV, HTML",
     "convert": "turn an official checkpoint (Pengi, MS-CLAP, LAION CLAP, ReCLAP) into a folder that --model opens",
+    "export": "write an adapter's class embeddings, and its audio tower as ONNX, for use without this package",
     "cache": "say what the cache of features and margins holds, or delete it",
     "env": "print the versions and settings that a bug report needs",
 }
-    "export": "write an adapter's class embeddings, and its audio tower as ONNX, for use without this package",
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

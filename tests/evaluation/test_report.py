@@ -1,103 +1,233 @@
-"""Reduction of rows and the table: folds first, then seeds; both forms side by side."""
+"""Reduction of rows and what a report says about them: folds first, then data sets, then seeds."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 import pytest
 
 from alm_prompt.errors import AlmPromptError
-from alm_prompt.evaluation.report import Score, markdown_report, markdown_table, summarise
+from alm_prompt.evaluation.report import (
+    Report,
+    Score,
+    build_report,
+    compare,
+    markdown_report,
+    markdown_table,
+    summarise,
+)
 
-
-def row(method: str, seed: int, fold: str | None, scores: tuple[float, float, float, float]) -> dict[str, Any]:
-    base, novel, base_g, novel_g = scores
-    return {
-        "method": method,
-        "seed": seed,
-        "fold": fold,
-        "base": base,
-        "novel": novel,
-        "base_g": base_g,
-        "novel_g": novel_g,
-        "novel_to_base": 1 - novel_g,
-        "trainable_parameters": 8192,
-        "seconds": 2.0,
-        "shots": 16,
-        "base_classes": ["a", "b"],
-        "novel_classes": ["c"],
-        "encoder_mode": "frozen",
-        "template": "This is a sound of {}.",
-        "logit_scale": 100.0,
-        "split_hash": "0123456789abcdef",
-    }
-
-
-ROWS = [
-    row("coop", 0, "1", (0.9, 0.4, 0.8, 0.2)),
-    row("coop", 0, "2", (0.7, 0.6, 0.6, 0.5)),
-    row("coop", 1, "1", (0.8, 0.2, 0.7, 0.1)),
-    row("coop", 1, "2", (0.6, 0.8, 0.5, 0.6)),
-]
+Rows = list[dict[str, Any]]
+MakeRow = Callable[..., dict[str, Any]]
 
 
 def h(base: float, novel: float) -> float:
     return 2 * base * novel / (base + novel)
 
 
-def test_reduction_is_over_folds_then_over_seeds() -> None:
-    [summary] = summarise(ROWS)
-    assert summary.separate.base.mean == pytest.approx(fmean([0.8, 0.7]))
-    assert summary.separate.base.deviation == pytest.approx(stdev([0.8, 0.7]))
-    assert summary.generalised.novel.mean == pytest.approx(fmean([0.35, 0.35]))
-    assert summary.generalised.novel.deviation == pytest.approx(0)
-    assert summary.novel_to_base.mean == pytest.approx(0.65)
-    assert (summary.seeds, summary.folds, summary.trainable_parameters) == (2, 2, 8192)
+def cells(report: Report, section: int, table: int) -> list[dict[str, str]]:
+    shown = report.sections[section].tables[table]
+    names = [column.name for column in shown.columns]
+    return [dict(zip(names, (cell.text for cell in row), strict=True)) for row in shown.rows]
 
 
-def test_the_two_reductions_of_h_are_kept_apart() -> None:
-    separate = summarise(ROWS)[0].separate
-    per_seed = [fmean([h(0.9, 0.4), h(0.7, 0.6)]), fmean([h(0.8, 0.2), h(0.6, 0.8)])]
-    assert separate.mean_of_h.mean == pytest.approx(fmean(per_seed))
-    assert separate.mean_of_h.deviation == pytest.approx(stdev(per_seed))
-    assert separate.h_of_means.mean == pytest.approx(h(separate.base.mean, separate.novel.mean))
-    assert separate.h_of_means.deviation == pytest.approx(stdev([h(0.8, 0.5), h(0.7, 0.5)]))
+def line(lines: Sequence[dict[str, str]], **wanted: str) -> dict[str, str]:
+    [found] = [one for one in lines if all(one[key] == value for key, value in wanted.items())]
+    return found
 
 
-def test_methods_keep_their_order() -> None:
-    rows = [row("zero-shot", 0, None, (0.5, 0.5, 0.4, 0.4)), row("coop", 0, None, (0.9, 0.3, 0.9, 0.1))]
-    assert [summary.method for summary in summarise(rows)] == ["zero-shot", "coop"]
+def test_reduction_is_over_folds_then_over_seeds(base_to_novel_rows: Rows) -> None:
+    summary = summarise(base_to_novel_rows)[1]
+    assert (summary.method, summary.datasets, summary.seeds, summary.runs) == ("coop", 1, 2, 4)
+    assert summary.figures["base"].mean == pytest.approx(fmean([0.8, 0.7]))
+    assert summary.figures["base"].deviation == pytest.approx(stdev([0.8, 0.7]))
+    assert summary.figures["novel_g"].mean == pytest.approx(0.25)
+    assert summary.figures["novel_g"].deviation == pytest.approx(0)
 
 
-def test_score_prints_percent_and_no_deviation_of_one_seed() -> None:
-    assert str(Score(0.9166, 0.0123)) == "91.7 ± 1.2"
-    assert str(Score(0.5)) == "50.0"
+def test_both_reductions_of_h(base_to_novel_rows: Rows) -> None:
+    coop = summarise(base_to_novel_rows)[1].figures
+    by_seed = [fmean([h(0.9, 0.4), h(0.7, 0.6)]), fmean([h(0.8, 0.2), h(0.6, 0.8)])]
+    assert coop["mean_of_h"].mean == pytest.approx(fmean(by_seed))
+    assert coop["mean_of_h"].deviation == pytest.approx(stdev(by_seed))
+    assert coop["h_of_means"].mean == pytest.approx(h(0.75, 0.5))
+    assert coop["h_of_means"].deviation == pytest.approx(stdev([h(0.8, 0.5), h(0.7, 0.5)]))
 
 
-def test_table_holds_both_forms_in_one_row() -> None:
-    header, rule, line = markdown_table(summarise(ROWS)).splitlines()
+def test_every_data_set_counts_the_same_whatever_its_folds(make_row: MakeRow) -> None:
+    one = [make_row("palm", 0, fold, dataset="ESC50", accuracy=0.9) for fold in "12345"]
+    other = [make_row("palm", 0, None, dataset="SESA", accuracy=0.5)]
+    [summary] = summarise([*one, *other])
+    assert summary.figures["accuracy"] == Score(pytest.approx(0.7))
+    [comparison] = compare([*one, *other])
+    assert comparison.score.mean == pytest.approx(0.7)
+
+
+def test_comparison_against_a_hand_loop(base_to_novel_rows: Rows) -> None:
+    [found] = [c for c in compare(base_to_novel_rows, "zero-shot") if (c.figure.name, c.method) == ("base", "coop")]
+    differences = [0.9 - 0.5, 0.7 - 0.7, 0.8 - 0.5, 0.6 - 0.7]
+    extreme = 0
+    for signs in itertools.product((1, -1), repeat=4):
+        extreme += abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= abs(sum(differences)) - 1e-12
+    assert found.difference == pytest.approx(fmean(differences))
+    assert (found.p, found.pairs) == (pytest.approx(extreme / 16), 4)
+    low, high = found.interval
+    assert 0.6 <= low < 0.75 < high <= 0.9
+    [own] = [c for c in compare(base_to_novel_rows, "zero-shot") if (c.figure.name, c.method) == ("base", "zero-shot")]
+    assert (own.difference, own.p) == (None, None)
+
+
+def test_one_seed_of_zero_shot_stands_for_all(base_to_novel_rows: Rows) -> None:
+    fewer = [row for row in base_to_novel_rows if row["method"] != "zero-shot" or row["seed"] == 0]
+    assert [(c.difference, c.p, c.pairs) for c in compare(fewer, "zero-shot")] == [
+        (c.difference, c.p, c.pairs) for c in compare(base_to_novel_rows, "zero-shot")
+    ]
+
+
+def test_a_learning_method_is_paired_seed_by_seed(base_to_novel_rows: Rows) -> None:
+    fewer = [row for row in base_to_novel_rows if row["method"] != "coop" or row["seed"] == 0]
+    pairs = {c.method: c.pairs for c in compare(fewer, "coop")}
+    assert pairs == {"zero-shot": 2, "coop": 0, "coop+sept": 2}
+
+
+def test_wins_and_losses_have_sign_symbol_and_word(base_to_novel_rows: Rows) -> None:
+    lines = cells(build_report(base_to_novel_rows, "page"), 0, 1)
+    assert line(lines, figure="base", method="coop")["against zero-shot"] == "▲ +15.0 better"
+    assert line(lines, figure="novel", method="coop")["against zero-shot"] == "▼ \N{MINUS SIGN}10.0 worse"
+    assert line(lines, figure="novel", method="coop+sept")["against zero-shot"] == "= 0.0 equal"
+
+
+def test_published_figures_of_the_same_data_stand_beside_ours(base_to_novel_rows: Rows) -> None:
+    report = build_report(base_to_novel_rows, "page")
+    sept = line(cells(report, 0, 1), figure="mean of H", method="coop+sept")
+    # SEPT, Table 1, ESC50: zero-shot 14.33, CoOp+SEPT 24.70.
+    assert (sept["published"], sept["published against zero-shot"]) == ("24.7", "▲ +10.4 better")
+    assert "SEPT (arXiv 2601.20867), Table 1" in report.sections[0].tables[1].captions[0]
+
+
+def test_other_data_stands_beside_the_published_mean_with_a_warning(base_to_novel_rows: Rows) -> None:
+    report = build_report([row | {"dataset": "my-sounds"} for row in base_to_novel_rows], "page")
+    assert line(cells(report, 0, 1), figure="mean of H", method="coop+sept")["published"] == "49.7"
+    assert "mean of 11 data sets; not only the data above" in report.sections[0].tables[1].captions[0]
+
+
+def test_nothing_published_leaves_the_columns_out(base_to_novel_rows: Rows) -> None:
+    own = [row | {"track": "own", "protocol": "mine"} for row in base_to_novel_rows]
+    assert "published" not in cells(build_report(own, "page"), 0, 1)[0]
+
+
+def test_sections_by_protocol_and_shots_scopes_by_data_set(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, dataset=dataset, shots=shots, protocol="shots", base=0.8, novel=novel)
+        for shots in (2, 16)
+        for dataset in ("ESC50", "SESA")
+        for method, novel in (("coop", 0.4), ("coop+sept", 0.5))
+    ]
+    rows.append(make_row("palm", track="palm", protocol="palm-few-shot", accuracy=0.9, macro_f1=0.8))
+    rows.append(
+        make_row("coop", dataset="RAVDESS", target_dataset="CREMA-D", protocol="cross-dataset", source=0.4, target=0.2)
+    )
+    report = build_report(rows, "page")
+    assert [section.title.split(" ")[:2] for section in report.sections] == [
+        ["shots,", "2"],
+        ["shots,", "16"],
+        ["palm-few-shot,", "16"],
+        ["cross-dataset,", "16"],
+    ]
+    titles = [table.title for table in report.sections[0].tables]
+    assert [title.partition(":")[0] for title in titles[::2]] == ["Mean of 2 data sets", "ESC50", "SESA"]
+    assert report.sections[3].tables[0].title.startswith("RAVDESS → CREMA-D")
+    assert cells(report, 2, 0)[0]["macro F1"] == "80.0"
+    # SEPT, Table 6, CoOp at 2 shots; the table has no zero-shot, so there is no published difference.
+    assert line(cells(report, 0, 1), figure="mean of H", method="coop")["published"] == "37.7"
+
+
+def test_settings_stand_under_every_table(base_to_novel_rows: Rows) -> None:
+    for table in build_report(base_to_novel_rows, "page").sections[0].tables:
+        settings = table.captions[-1]
+        for fact in (
+            "track sept", "shots 16", "seeds 0, 1", "folds 1, 2", "encoders frozen", "'This is a sound of {}.'",
+            "logit scale 100.00", "class rule alphabetical-halves", "shot rule hashed", "learning_rate 0.0125",
+            "2 base, 1 novel", "(of 4)", "(of 12)",
+        ):  # fmt: skip
+            assert fact in settings
+
+
+def test_settings_that_differ_name_the_methods(base_to_novel_rows: Rows) -> None:
+    rows = [row | {"encoder_mode": "reference"} if row["method"] == "coop" else row for row in base_to_novel_rows]
+    assert "encoders frozen (zero-shot, coop+sept), reference (coop)" in markdown_report(rows, "page")
+
+
+def test_incomplete_seeds_are_left_out_and_named(base_to_novel_rows: Rows) -> None:
+    report = build_report(base_to_novel_rows[:-1], "page")
+    lines = cells(report, 0, 0)
+    assert line(lines, method="coop+sept")["base"] == "80.0"
+    assert line(lines, method="coop")["base"] == "75.0 ± 7.1"
+    assert "coop+sept, seed 1: 1 of 2 runs" in report.sections[0].tables[0].captions[0]
+
+
+def test_failed_runs_are_listed(base_to_novel_rows: Rows, make_row: MakeRow) -> None:
+    failed = {key: value for key, value in make_row("palm", 2, "1").items() if key != "base"} | {"error": "no memory"}
+    report = build_report([*base_to_novel_rows, failed], "page")
+    assert cells(report, -1, 0) == [
+        {"protocol": "sept-base-to-new", "run": "ESC50, palm, 16 shots, seed 2, fold 1", "error": "no memory"}
+    ]
+
+
+def test_tables_of_the_benchmark(base_to_novel_rows: Rows) -> None:
+    header, rule, *lines = markdown_table(summarise(base_to_novel_rows)).splitlines()
     columns = [cell.strip() for cell in header.strip("|").split("|")]
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    table = dict(zip(columns, cells, strict=True))
+    table = dict(zip(columns, (cell.strip() for cell in lines[1].strip("|").split("|")), strict=True))
     assert set(rule) <= set("|-: ")
-    assert table["method"] == "coop"
-    assert table["base"] == "75.0 ± 7.1"
-    assert table["novel (g)"] == "35.0 ± 0.0"
+    assert (table["method"], table["learned"], table["base"]) == ("coop", "8,192", "75.0 ± 7.1")
+    assert (table["novel (g)"], table["novel to base (g)"]) == ("25.0 ± 0.0", "30.0 ± 0.0")
     assert table["H of means"].startswith("60.0")
-    assert table["novel to base (g)"] == "65.0 ± 0.0"
-    assert table["learned"] == "8,192"
+    assert markdown_report(base_to_novel_rows, "my page").startswith("# my page\n")
 
 
-def test_report_names_all_that_is_needed_to_repeat_it() -> None:
-    page = markdown_report(ROWS, "esc10")
-    assert page.startswith("# esc10\n")
-    for fact in ("Shots 16", "seeds 0, 1", "folds 1, 2", "frozen", "This is a sound of {}.", "100.00", "0123456789ab"):
-        assert fact in page
+def test_rows_of_earlier_versions_are_read_as_the_own_protocol(base_to_novel_rows: Rows) -> None:
+    new = (
+        "format",
+        "track",
+        "protocol",
+        "dataset",
+        "target_dataset",
+        "class_rule",
+        "shot_rule",
+        "training",
+        "described",
+    )
+    old = [{key: value for key, value in row.items() if key not in new} for row in base_to_novel_rows]
+    page = markdown_report(old, "page")
+    assert "## 16 shots per class (track own)" in page
+    assert "class rule not recorded" in page
 
 
-def test_no_rows_and_unequal_folds_are_refused() -> None:
+def test_two_tracks_make_no_difference(base_to_novel_rows: Rows) -> None:
+    other = [row | {"track": "zebra"} for row in base_to_novel_rows if row["method"] == "coop"]
+    mine = [row for row in base_to_novel_rows if row["method"] != "coop"]
+    for refused in (compare, summarise):
+        with pytest.raises(AlmPromptError, match=r"over two tracks: sept \(coop\+sept\), zebra \(coop\)"):
+            refused([*mine, *other])
+    with pytest.raises(AlmPromptError, match="'coop' was run in track zebra, not in track sept"):
+        build_report([*mine, *other], "page", reference="coop")
+    assert len(build_report([*mine, *other], "page").sections) == 2
+
+
+def test_bad_rows_are_refused_in_one_line(base_to_novel_rows: Rows) -> None:
     with pytest.raises(AlmPromptError, match="no benchmark rows"):
         summarise([])
+    with pytest.raises(AlmPromptError, match="no benchmark rows"):
+        build_report([], "page")
     with pytest.raises(AlmPromptError, match="different folds"):
-        summarise(ROWS[:3])
+        summarise(base_to_novel_rows[:3])
+    with pytest.raises(AlmPromptError, match=r"zero-shot, 16 shots, seed 0, fold 1: there are two rows"):
+        build_report([*base_to_novel_rows, base_to_novel_rows[0]], "page")
+    with pytest.raises(AlmPromptError, match=r"'nobody'; choose one of coop, coop\+sept, zero-shot"):
+        build_report(base_to_novel_rows, "page", reference="nobody")
+    moved = [row | {"split_hash": "other"} if row["method"] == "coop" else row for row in base_to_novel_rows]
+    with pytest.raises(AlmPromptError, match=r"coop.*another split than zero-shot"):
+        build_report(moved, "page")

@@ -1,0 +1,64 @@
+"""`alm-prompt report`: the tables of one or several results folders, with published figures beside ours."""
+
+# No postponed annotations here: `HfArgumentParser` reads the types of the options.
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import AlmPromptError
+from .parser import CommandParser
+
+DESCRIPTION = (
+    "Make a report of results folders: mean and deviation, intervals, differences to a reference method with their "
+    "test, published figures of the same track, and what failed."
+)
+FORMATS = ("md", "tex", "csv", "html")
+
+
+@dataclass
+class ReportOptions:
+    """What the report looks like and where it goes."""
+
+    format: str | None = field(
+        default=None, metadata={"help": "md, tex, csv or html; that of the name of --output if unset, else md"}
+    )
+    output: str | None = field(default=None, metadata={"help": "file to write; printed if unset"})
+    overwrite: bool = field(default=False, metadata={"help": "replace the file in --output"})
+    reference: str | None = field(
+        default=None, metadata={"help": "method that all others are compared with; zero-shot if unset"}
+    )
+    title: str = field(default="Benchmark results", metadata={"help": "heading of the page"})
+
+    def __post_init__(self) -> None:
+        if self.format is None:
+            suffix = "" if self.output is None else Path(self.output).suffix.lower().removeprefix(".")
+            self.format = suffix if suffix in FORMATS else "md"
+        if self.format not in FORMATS:
+            raise AlmPromptError(f"--format {self.format!r}: choose one of {', '.join(FORMATS)}")
+
+
+def run(argv: list[str]) -> None:
+    """Read the results, write or print the report.
+
+    Raises:
+        AlmPromptError: a folder without readable rows, an unknown reference method, two tracks in one difference, or
+            a file that is there already.
+    """
+    parser = CommandParser("report", DESCRIPTION, [ReportOptions])
+    parser.add_argument("results", nargs="+", help="folders that a benchmark has written")
+    options, request = parser.parse(argv)
+    from ..evaluation.report import WRITERS, build_report, read_results
+    from ..evaluation.rows import write_text
+    from .run_folder import check_writable
+
+    output = None if options.output is None else Path(options.output)
+    if output is not None:
+        if output.exists() and not options.overwrite:
+            raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
+        check_writable(output.parent, "--output")
+    text = WRITERS[options.format](build_report(read_results(request.results), options.title, options.reference))
+    if output is None:
+        print(text, end="")
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, text)
+    print(f"written to {output}")

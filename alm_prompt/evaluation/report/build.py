@@ -1,0 +1,135 @@
+"""From rows to a report: sections by protocol, and for every data set the figures and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...errors import AlmPromptError
+from ..published import PublishedTable, find_published
+from .comparison import compare, label_key
+from .layout import comparison_table, failure_table, overview
+from .settings import settings_of
+from .summaries import OWN, Row, by_seed, dataset_of, part_of, protocol_of, summarise, track_of
+from .table import Report, Section, Table
+
+REFERENCE = "zero-shot"
+
+HOW_TO_READ = (
+    "Figures are accuracies in percent: mean over folds, then over data sets, then over seeds; ± is the sample "
+    "deviation (n - 1) over seeds. learned: trained numbers. s/run: seconds of one run.",
+    "base, novel: clips told apart among their own half of the classes (separate form, as published). (g): among all "
+    "classes (generalised form). novel to base: share of novel clips given to a base class; lower is better.",
+    "mean of H: harmonic mean of base and novel of every run, then the mean. H of means: harmonic mean of the mean "
+    "base and the mean novel accuracy. The second is never the smaller one.",
+    "95 % interval: percentile bootstrap; runs (data set, fold, seed) are drawn with replacement 2000 times. It tells "
+    "how far the mean depends on these runs, not how it would be on other sounds.",
+    "against: points by which a method is ▲ better or ▼ worse than the reference method; = where they round to 0.0.",
+    "p: paired sign-flip test, two-sided, over the runs that both methods made; pairs is their number, and p is never "
+    "below 2 / 2^pairs. Seeds share test clips, so p is rather too small; many comparisons make small ones likely.",
+    "published: the paper's figure. Compare differences, and only inside one track: classes, folds, seeds and recipes "
+    "of two tracks differ.",
+)
+
+
+def build_report(rows: Sequence[Row], title: str, reference: str | None = None) -> Report:
+    """Make a report of rows.
+
+    Args:
+        rows: rows of one or several benchmarks. A row with an `error` in place of figures is a failed run.
+        title: heading of the page.
+        reference: label of the method that all others are compared with; by default "zero-shot" where it was run.
+
+    Raises:
+        AlmPromptError: no rows, an unknown reference method, or one that was run in another track.
+    """
+    failed = [row for row in rows if row.get("error")]
+    done = [row for row in rows if not row.get("error")]
+    if not done and not failed:
+        raise AlmPromptError("no benchmark rows to report; run the benchmark first")
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in done:
+        groups.setdefault((track_of(row), protocol_of(row), row["shots"]), []).append(row)
+    if reference is not None:
+        _check_reference(groups, reference)
+    sections = [_section(*key, own, reference or REFERENCE) for key, own in groups.items()]
+    if failed:
+        sections.append(Section("Failed runs", (failure_table(failed),)))
+    return Report(title, tuple(sections), HOW_TO_READ)
+
+
+def _check_reference(groups: dict[tuple[Any, ...], list[Row]], reference: str) -> None:
+    """Every track must have runs of the reference method: there is no difference over two tracks."""
+    methods: dict[str, set[str]] = {}
+    for (track, *_), rows in groups.items():
+        methods.setdefault(track, set()).update(row["method"] for row in rows)
+    having = [track for track, labels in methods.items() if reference in labels]
+    if not having:
+        labels = ", ".join(sorted(set().union(*methods.values())))
+        raise AlmPromptError(f"no runs of the reference method {reference!r}; choose one of {labels}")
+    for track in methods:
+        if track not in having:
+            raise AlmPromptError(
+                f"no difference over two tracks: the reference method {reference!r} was run in track "
+                f"{having[0]}, not in track {track}; report their folders apart"
+            )
+
+
+def _section(track: str, protocol: str, shots: int, rows: list[Row], reference: str) -> Section:
+    published = find_published(track, protocol)
+    scopes = {dataset: [row for row in rows if dataset_of(row) == dataset] for dataset in map(dataset_of, rows)}
+    if len(scopes) > 1:
+        scopes = {f"Mean of {len(scopes)} data sets": rows} | scopes
+    tables = [table for name, own in scopes.items() for table in _scope(name, own, reference, published, shots)]
+    name = "" if protocol == OWN else f"{protocol}, "
+    return Section(f"{name}{shots} shots per class (track {track})", tuple(tables))
+
+
+def _scope(
+    name: str | None, rows: list[Row], reference: str, published: PublishedTable | None, shots: int
+) -> Iterator[Table]:
+    """The two tables of one data set, or of the mean over several."""
+    whole, notes = _whole_seeds(rows)
+    settings = settings_of(rows)
+    head = "" if name is None else f"{name}: "
+    yield overview(summarise(whole) if whole else [], f"{head}all methods", notes, settings)
+    if not whole:
+        return
+    printed, origin = _published_rows(whole, published, shots)
+    if reference in {row["method"] for row in whole}:
+        title = f"{head}compared with {reference}"
+    else:
+        title = f"{head}intervals"
+        notes = [*notes, f"No complete runs of {reference} here, so no differences."]
+    yield comparison_table(compare(whole, reference, printed), reference, title, [*notes, *origin], settings)
+
+
+def _whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows of all seeds in which a method was run on every data set and fold; and a note on what is left out."""
+    parts = {part_of(row) for row in rows}
+    whole: list[Row] = []
+    notes = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        for seed, runs in by_seed([row for row in rows if row["method"] == method]).items():
+            there = len({part_of(row) for row in runs})
+            if there == len(parts):
+                whole += runs
+            else:
+                notes.append(f"{method}, seed {seed}: {there} of {len(parts)} runs are there")
+    return whole, [f"Left out because incomplete: {'; '.join(notes)}."] if notes else []
+
+
+def _published_rows(rows: Sequence[Row], table: PublishedTable | None, shots: int) -> tuple[list[Row], list[str]]:
+    """What was published for these methods: on the same data sets, or else the mean over those of the paper."""
+    if table is None:
+        return [], []
+    methods = {label_key(row["method"]) for row in rows}
+    printed = [row for row in table.rows if row["shots"] in (shots, None) and label_key(row["method"]) in methods]
+    if not printed:
+        return [], []
+    ours = {dataset_of(row) for row in rows}
+    theirs = {dataset_of(row) for row in printed}
+    if ours <= theirs - {None}:
+        return [row for row in printed if dataset_of(row) in ours], [f"Published: {table.citation}."]
+    mean = "" if theirs == {None} else f", mean of {len(theirs)} data sets"
+    return printed, [f"Published: {table.citation}{mean}; not only the data above, so compare differences only."]
