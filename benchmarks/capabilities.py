@@ -38,6 +38,7 @@ EXPRESSIONS = (
     "linear_probe",
     "coop+dept",
     "coop+sept",
+    "coop+tta",
     "coop+zebra",
     "cocoop+zebra",
     "palm+zebra",
@@ -65,10 +66,11 @@ The bundled tiny model, {base} training classes, a batch of {clips} clips.
 
 - **learned numbers**: size of the adapter; grows with the widths of the backbone.
 - **training needs**: `features`: computed once, of clips or of sentences about the classes (audio-free), and no audio
-  tower; `waveforms`: the audio tower in every step.
+  tower; `waveforms`: the audio tower in every step. What `adapt` does with a tta adapter, between two predictions and
+  on waveforms without labels, is no training step.
 - **prompts per step**: texts that the text tower reads in a training step, once everything that does not depend on
   learned numbers has been computed.
-- **per prediction**: the same for a batch that is classified. 0 leaves nothing but products of matrices.
+- **per prediction**: the same for a batch that is classified after a first one. 0 leaves nothing but products of matrices.
 - **class vectors**: `fixed`: a prediction is the cosine with one vector per class, which can be taken elsewhere;
   `per clip`: every clip has its own; `not all`: the prediction is more than that cosine.
 - **other classes**: {novel} that nobody trained on. `learned`: their logits move with what was learned; `in part`:
