@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,18 @@ def test_the_catalog_is_that_of_the_benchmarks() -> None:
     for known in CATALOG.values():
         assert list(known.class_names) == sorted(set(known.class_names))
         assert known.hub_id == f"MahiA/{known.folder}"
+
+
+def test_the_page_about_data_sets_says_what_the_catalog_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "datasets.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if "`MahiA/" in line]
+    for line, known in zip(lines, (known for known in CATALOG.values() if not known.exchanged_folds), strict=True):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[0] == known.name
+        assert cells[1].startswith(f"{len(known.class_names)} ")
+        assert cells[2].startswith(f"{len(known.test_clips)} folds" if len(known.test_clips) > 1 else "train, test")
+        assert cells[3] == f"`{known.hub_id}`" + " (zip)" * known.zipped
+        assert cells[4] == known.licence
 
 
 def test_the_corrected_tut2017_differs_in_its_folds_alone() -> None:

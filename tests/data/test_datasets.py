@@ -81,9 +81,15 @@ def test_published_layout(standins: Path, name: str) -> None:
     assert len(dataset.clips) == len(list((standins / name / "audios").iterdir()))
 
 
-def test_corrected_tut2017_exchanges_folds_2_to_4(standins: Path) -> None:
+def test_corrected_tut2017_exchanges_folds_2_to_4(standins: Path, caplog: pytest.LogCaptureFixture) -> None:
     published = open_dataset(standins / "TUT2017")
-    corrected = open_dataset(standins / "TUT2017", name="TUT2017-corrected")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="alm_prompt"):
+        corrected = open_dataset(standins / "TUT2017", name="TUT2017-corrected")
+    # How many clips its corrected folds 2 to 4 test is published nowhere.
+    assert caplog.messages[0].endswith(
+        "30 test clips in fold 1 instead of 1170, 15 test clips in the fixed pair instead of 936"
+    )
     assert corrected.name == "TUT2017-corrected"
     assert list(corrected.folds[0].test) == list(published.folds[0].test)
     for right, wrong in zip(corrected.folds[1:], published.folds[1:], strict=True):
