@@ -196,8 +196,12 @@ class PromptTuner(BaseTuner):
 
         An adapter with `encoder_mode="reference"` puts them into training mode itself, while it is at work.
         """
-        super().train(mode)
-        self.model.alm.eval()
+        # Trainers ask for it in every step, and the encoders have hundreds of modules: those are only told if need be.
+        alm = self.model.alm
+        if any(part.training for part in (alm, *alm.children())):
+            alm.eval()
+        self.model.class_head.train(mode)
+        self.model.training = self.training = mode
         return self
 
     def unload(self) -> AlmForAudioClassification:
