@@ -135,7 +135,11 @@ class Bench:
         return step
 
     def published(
-        self, method: str, length: int, encode: Callable[[AlmModel], torch.Tensor] | None = None
+        self,
+        method: str,
+        length: int,
+        encode: Callable[[AlmModel], torch.Tensor] | None = None,
+        unfrozen: str = "projections",
     ) -> Callable[[], torch.Tensor]:
         """The same step in the published way.
 
@@ -143,14 +147,13 @@ class Bench:
             method: name of the method.
             length: what prompts are padded to.
             encode: encodes a batch of audio, in every step; by default the same features are at hand as in [`ours`].
+            unfrozen: `"projections"` or `"everything"`.
         """
         model = self.adapted(method).get_base_model()
-        way = PublishedWay(model.alm, self.tokenizer, length)
+        way = PublishedWay(model.alm, self.tokenizer, length, unfrozen)
         learned = model.class_head.tensors("default")
         text: list[Any] = [self.names]
-        if method == "palm":
-            text = [way.text_features(None, self.names).detach()]
-        elif method == "sept":
+        if method == "sept":
             text += [self.neighbors, way.margins(self.names, self.neighbors, [TEMPLATE])]
 
         def step() -> torch.Tensor:

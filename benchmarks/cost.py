@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,14 @@ from measuring import (
 
 from alm_prompt import AlmProcessor, AlmTrainer, AlmTrainingArguments
 from alm_prompt.data import AlmCollator, AudioClips, Clip, FeatureDataset
-from alm_prompt.models import AlmFeatureExtractor
+from alm_prompt.models import AlmFeatureExtractor, AlmModel
 from alm_prompt.training import AudioFeatureCache
 from alm_prompt.versions import installed_versions
 
 RUN_CLIPS, EPOCHS = 400, 50
 # Epochs of ours that are run; the time of the others follows from theirs.
 EPOCHS_RUN = {"coop": 2, "cocoop": 1, "palm": EPOCHS}
+PROJECTIONS, EVERYTHING = "projections", "everything"
 
 
 def compare(ways: Mapping[str, Callable[[], Any]], repeats: Mapping[str, int]) -> dict[str, Any]:
@@ -94,40 +95,46 @@ def palm_work(setting: Setting) -> dict[str, Any]:
     return {"calls_in_step": by_step}
 
 
-def whole_run(setting: Setting, methods: tuple[str, ...], clips: int) -> dict[str, Any]:
+def whole_run(
+    setting: Setting, methods: tuple[str, ...], clips: int, ways: Sequence[tuple[int, str]]
+) -> dict[str, Any]:
     """Measure 50 epochs over 400 clips in both ways; the published way from five steps.
 
     Args:
         setting: sizes of everything.
         methods: which methods.
         clips: how many of the 400 clips are encoded; the time of the others follows from theirs.
+        ways: of the published way, what prompts are padded to (index of a length) and what is unfrozen.
     """
     bench, steps = Bench(setting, setting.classes), EPOCHS * RUN_CLIPS // setting.batch
     processor = AlmProcessor(AlmFeatureExtractor(**setting.front_end), bench.tokenizer)
+    found: dict[str, Any] = {"steps": steps, "encoded_clips": clips}
     with tempfile.TemporaryDirectory() as folder:
         recordings = write_recordings(Path(folder), max(clips, setting.batch), processor)
         cold, warm, features = audio_passes(bench, processor, recordings[:clips], Path(folder))
+        dataset = FeatureDataset(
+            features.repeat(RUN_CLIPS // clips, 1), (torch.arange(RUN_CLIPS) % setting.classes).tolist()
+        )
         batch = [clip.source for clip in recordings[: setting.batch]]
-        found: dict[str, Any] = {"cold_pass_seconds": cold, "warm_pass_seconds": warm, "encoded_clips": clips}
-        features = features.repeat(RUN_CLIPS // clips, 1)
-        dataset = FeatureDataset(features, (torch.arange(RUN_CLIPS) % setting.classes).tolist())
+
+        def encode(alm: AlmModel) -> torch.Tensor:
+            return alm.get_audio_features(**processor(audio=batch))
+
         for method in methods:
-            model, run_steps = bench.adapted(method), steps * EPOCHS_RUN[method] // EPOCHS
-            ours = training_seconds(model, dataset, run_steps) * steps / run_steps
-            step = bench.published(
-                method, setting.lengths[-1], lambda alm: alm.get_audio_features(**processor(audio=batch))
-            )
-            times = seconds_in_turns({method: step}, {method: setting.repeats[0]})[method]
-            published = statistics.median(times) * steps
-            found[method] = {
-                "ours_seconds": ours,
-                "ours_steps_run": run_steps,
-                "published_seconds": published,
-                "published_step_seconds": times,
-                "published / ours, warm": published / (ours + warm),
-                "published / ours, cold": published / (ours + cold),
-            }
-    return found
+            run_steps = steps * EPOCHS_RUN[method] // EPOCHS
+            ours = training_seconds(bench.adapted(method), dataset, run_steps) * steps / run_steps
+            found[method] = {"ours": ours, "ours_steps_run": run_steps}
+            for index, unfrozen in ways:
+                length = setting.lengths[index]
+                step = bench.published(method, length, encode, unfrozen)
+                seconds = statistics.median(seconds_in_turns({"": step}, {"": setting.repeats[0]})[""])
+                found[method][f"padded {length}, {unfrozen} unfrozen"] = {
+                    "seconds_of_a_step": seconds,
+                    "seconds": seconds * steps,
+                    "against ours, warm": seconds * steps / (ours + warm),
+                    "against ours, cold": seconds * steps / (ours + cold),
+                }
+    return found | {"cold_pass_seconds": cold, "warm_pass_seconds": warm}
 
 
 def write_recordings(folder: Path, clips: int, processor: AlmProcessor) -> AudioClips:
@@ -155,7 +162,12 @@ def audio_passes(
 def training_seconds(model: torch.nn.Module, dataset: FeatureDataset, steps: int) -> float:
     """Seconds that the trainer takes, from its making to its end; it writes and prints nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        silent = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+        silent = {
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+        }
         args = AlmTrainingArguments(output_dir=folder, max_steps=steps, **silent)
         return seconds_of(
             lambda: AlmTrainer(model=model, args=args, train_dataset=dataset, data_collator=AlmCollator()).train()
@@ -236,8 +248,10 @@ MEASUREMENTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "sept": lambda setting: step_cost(setting, "sept"),
     "cocoop": lambda setting: step_cost(setting, "cocoop"),
     "palm": palm_work,
-    "run": lambda setting: whole_run(setting, ("coop", "palm"), clips=RUN_CLIPS),
-    "run-cocoop": lambda setting: whole_run(setting, ("cocoop",), clips=16),
+    "run": lambda setting: whole_run(
+        setting, ("coop", "palm"), RUN_CLIPS, [(1, PROJECTIONS), (0, PROJECTIONS), (1, EVERYTHING)]
+    ),
+    "run-cocoop": lambda setting: whole_run(setting, ("cocoop",), 16, [(1, PROJECTIONS)]),
     "inference": inference,
     "growth": growth,
     "profile": profile,

@@ -2,9 +2,9 @@
 
 Written from the papers' descriptions (CoOp arXiv 2109.01134, CoCoOp 2203.05557, PALM 2409.19806, SEPT 2601.20867):
 prompts are padded to the full length of the text tower and go through the forward of transformers, every step encodes
-its audio and its prompts anew, CoCoOp makes one text pass per clip, and the projections are left unfrozen, so that
-their gradients are computed as well. Where a description leaves it open, this is the cheaper reading: the towers
-themselves are frozen, and PALM, which learns nothing before the text tower, encodes its class names once.
+its audio and its prompts anew (PALM its class names), CoCoOp makes one text pass per clip, and the projections are
+left unfrozen, so that their gradients are computed as well. The public code of PALM leaves the towers unfrozen, too,
+although no optimizer has their weights; `unfrozen="everything"` does so.
 
 It takes its modules from a model of `alm_prompt` and its learned tensors by their names there, so that both ways can
 be compared number by number (`tests/benchmarks/test_published_way.py`).
@@ -30,17 +30,20 @@ class PublishedWay:
         alm: the model, for this way alone: its projections are unfrozen.
         tokenizer: tokenizer with a start and an end-of-text token.
         length: number of tokens that every prompt is padded to.
+        unfrozen: `"projections"` or `"everything"`.
     """
 
-    def __init__(self, alm: AlmModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
-        self.alm = alm.eval().requires_grad_(False)
+    def __init__(
+        self, alm: AlmModel, tokenizer: PreTrainedTokenizerBase, length: int, unfrozen: str = "projections"
+    ) -> None:
+        self.alm = alm.eval().requires_grad_(unfrozen == "everything")
         self.alm.text_projection.requires_grad_(True)
         self.alm.audio_projection.requires_grad_(True)
         self.text_model = alm.text_tower.model
         self.embedding = alm.text_tower.token_embedding
         self.tokenizer = tokenizer
         self.length = length
-        self.scale = alm.logit_scale.exp()
+        self.scale = alm.logit_scale.exp().detach()
 
     def coop(self, learned: Tensors, names: Sequence[str], audio: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of CoOp: `learned["context"]` `[M, e]`, audio features `[B, d]`, labels `[B]`."""
@@ -59,12 +62,11 @@ class PublishedWay:
         ]
         return cross_entropy(torch.stack(logits), labels)
 
-    def palm(
-        self, learned: Tensors, class_features: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        """Loss of PALM, from features `[K, d]` of the bare class names that were encoded before training."""
+    def palm(self, learned: Tensors, names: Sequence[str], audio: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of PALM: class features mixed with learned vectors, on the bare names."""
         share = learned["mixing"].sigmoid().unsqueeze(-1)
-        text = (1 - share) * normalize(class_features, dim=-1) + share * learned["class_vectors"]
+        features = normalize(self.text_features(None, names), dim=-1)
+        text = (1 - share) * features + share * learned["class_vectors"]
         return cross_entropy(self.logits(audio, text), labels)
 
     def sept(

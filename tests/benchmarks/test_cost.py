@@ -72,11 +72,11 @@ def test_whole_run_counts_the_pass_over_the_audio(cost, tiny, monkeypatch):
     monkeypatch.setattr(cost, "RUN_CLIPS", 8)
     monkeypatch.setattr(cost, "EPOCHS", 2)
     monkeypatch.setattr(cost, "EPOCHS_RUN", {"palm": 2})
-    found = cost.whole_run(tiny, ("palm",), clips=4)
+    found = cost.whole_run(tiny, ("palm",), 4, [(1, "projections")])
     palm = found["palm"]
     assert palm["ours_steps_run"] == 4
-    expected = palm["published_seconds"] / (palm["ours_seconds"] + found["cold_pass_seconds"])
-    assert palm["published / ours, cold"] == expected
+    published = palm["padded 16, projections unfrozen"]
+    assert published["against ours, cold"] == published["seconds"] / (palm["ours"] + found["cold_pass_seconds"])
 
 
 @pytest.mark.parametrize("measurement", ["inference", "growth", "profile"])
