@@ -15,7 +15,7 @@ from .catalog import CATALOG, KnownDataset
 from .checks import check_labels, check_readable
 from .clips import AudioClips, Clip, shorten
 from .layouts import how_to_get, is_published, read_published
-from .sources import csv_header, load_clips
+from .sources import load_clips
 from .splits import Fold, held_out_folds
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,7 @@ def open_dataset(
 
     Args:
         source: "world" (the bundled sound world); a folder in the published layout of the catalog (see `layouts`); a
-            CSV file; a folder with `metadata.csv` (columns `file_name`, `label` and `fold_or_split`, unless `columns`
-            says otherwise) or with one sub-folder per class; or the name of a data set on the Hub.
+            CSV file, other folder or name on the Hub that `load_clips` reads.
         name: Name in results; that of the file or folder when not given.
         strict: Refuse other numbers of test clips than the published ones, which are a warning otherwise, and decode
             every clip.
@@ -97,7 +96,7 @@ def open_dataset(
         )
     else:
         root = path if path.is_dir() else path.parent if path.is_file() else None
-        dataset = AudioDataset.from_clips(name, load_clips(path, **(_metadata_columns(path) | columns)), root)
+        dataset = AudioDataset.from_clips(name, load_clips(path, **columns), root)
     if known is not None:
         _check_published(dataset, known, strict)
     check_labels(dataset.clips)
@@ -155,20 +154,6 @@ def _other_counts(dataset: AudioDataset, known: KnownDataset) -> list[str]:
         for place, fold, count in places
         if count not in (None, len(fold.test))
     ]
-
-
-def _metadata_columns(path: Path) -> dict[str, Any]:
-    """Columns of a `metadata.csv` as it goes with an `audio` folder; none of them where there is none."""
-    table = path / "metadata.csv" if path.is_dir() else path
-    header = csv_header(table) if table.is_file() else []
-    if not {"file_name", "label"} <= set(header):
-        return {}
-    columns = {"path_column": "file_name", "label_column": "label"}
-    if "fold_or_split" in header:
-        columns["fold_column"] = "fold_or_split"
-    if (table.parent / "audio").is_dir():
-        columns["audio_dir"] = table.parent / "audio"
-    return columns
 
 
 def _once(clips: Iterable[Clip]) -> list[Clip]:

@@ -26,7 +26,9 @@ __all__ = ["AudioClips", "Clip", "load_clips", "load_csv", "load_folder", "load_
 def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns: Any) -> AudioClips:
     """Load labelled clips from whatever is there: a CSV file, a folder, or the name of a data set on the Hub.
 
-    A folder is read through its `metadata.csv` if it has one, else as one sub-folder per class.
+    A folder is read through its `metadata.csv` if it has one, else as one sub-folder per class. A CSV file with the
+    columns `file_name` and `label` needs no words about its columns: they are taken, `fold_or_split` is the fold, and
+    files are looked for in a folder `audio` beside it, each of these if it is there.
 
     Args:
         path_or_name: Path of a CSV file or folder, or a Hub name such as "ashraq/esc50".
@@ -34,10 +36,9 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         **columns: Passed on to `load_csv` or `load_hub_dataset`.
     """
     path = Path(path_or_name).expanduser()
-    if path.is_file():
-        return load_csv(path, **columns)
-    if (path / "metadata.csv").is_file():
-        return load_csv(path / "metadata.csv", **columns)
+    table = path / "metadata.csv" if path.is_dir() else path
+    if table.is_file():
+        return load_csv(table, **(_metadata_columns(table) | columns))
     if path.is_dir():
         if columns:
             raise AlmPromptError(f"{path}: has no metadata.csv, so {shorten(columns)} cannot be used: leave it out")
@@ -193,14 +194,17 @@ def _audio_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def csv_header(csv_path: Path) -> list[str]:
-    """Names of the columns of a CSV file.
-
-    Raises:
-        AlmPromptError: The file cannot be read.
-    """
+def _metadata_columns(csv_path: Path) -> dict[str, Any]:
     with _open_csv(csv_path) as reader:
-        return list(reader.fieldnames or ())
+        header = set(reader.fieldnames or ())
+    if not {"file_name", "label"} <= header or {"path", "classname"} <= header:
+        return {}
+    columns: dict[str, Any] = {"path_column": "file_name", "label_column": "label"}
+    if "fold_or_split" in header:
+        columns["fold_column"] = "fold_or_split"
+    if (csv_path.parent / "audio").is_dir():
+        columns["audio_dir"] = csv_path.parent / "audio"
+    return columns
 
 
 def _csv_rows(csv_path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
