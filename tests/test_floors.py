@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A file may import from the floors below its own and from its own room.
 FLOORS = (
-    ("errors", "versions", "cache"),
+    ("errors", "versions", "cache", "distributed"),
     ("registry", "outputs"),
     ("audio", "losses", "prompts"),
     ("data",),

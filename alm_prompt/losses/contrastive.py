@@ -6,6 +6,8 @@ import torch
 import torch.distributed
 from torch import nn
 
+from ..distributed import gather_rows, world
+
 
 def contrastive_loss(
     audio_embeds: torch.Tensor,
@@ -51,17 +53,11 @@ def gather_pairs(audio_embeds: torch.Tensor, text_embeds: torch.Tensor) -> tuple
     Returns:
         Both `[N, d]`, in the order of the processes, and which of the N are those of this process.
     """
-    # Not at the top: it cannot be imported where torch was built for one process.
-    from torch.distributed.nn.functional import all_gather
-
     own = torch.tensor(len(audio_embeds), device=audio_embeds.device)
-    counts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    rank, processes = world()
+    counts = [torch.empty_like(own) for _ in range(processes)]
     torch.distributed.all_gather(counts, own)
     sizes = torch.stack(counts).tolist()
-    rank = torch.distributed.get_rank()
     start = sum(sizes[:rank])
-    both = torch.stack([audio_embeds, text_embeds], dim=1)
-    # Tensors that are gathered must be of one shape: fill up to the largest, and cut that off again.
-    parts = all_gather(nn.functional.pad(both, (0, 0, 0, 0, 0, max(sizes) - len(both))))
-    gathered = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    gathered = gather_rows(torch.stack([audio_embeds, text_embeds], dim=1), sizes)
     return gathered[:, 0], gathered[:, 1], slice(start, start + sizes[rank])

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ClapModel, PreTrainedModel
 
+from ..distributed import world
 from ..errors import AlmPromptError
 from ..losses import contrastive_loss, gather_pairs
 from ..outputs import AlmOutput
@@ -240,8 +241,7 @@ class AlmModel(AlmPreTrainedModel):
             raise AlmPromptError(
                 f"return_loss=True with {len(audio_embeds)} clips and {len(text_embeds)} texts; give one text per clip"
             )
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        processes = torch.distributed.get_world_size() if distributed else 1
+        _, processes = world()
         scale = self.logit_scale.exp()
         if processes == 1:
             return contrastive_loss(audio_embeds, text_embeds, scale)

@@ -16,6 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from ..errors import AlmPromptError
 from ..losses import LossHook
+from ..models.prompt_shares import sharing_prompts
 from . import checkpoints
 from .arguments import AlmTrainingArguments
 
@@ -115,7 +116,11 @@ class AlmTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Compute the loss as upstream does, and note its named parts while training."""
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        # In training all processes take the same steps, and their gradients are averaged.
+        with sharing_prompts(self.accelerator.num_processes > 1):
+            loss, outputs = super().compute_loss(
+                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            )
         parts = getattr(outputs, "losses", None)
         if model.training and parts:
             # Upstream scales a loss that is a share of the global batch by the number of processes, because it then

@@ -9,6 +9,7 @@ import torch
 
 from ...errors import AlmPromptError
 from ...models import ClassBank
+from ...models.prompt_shares import encode_in_shares
 from ...outputs import ClassHeadOutput
 from ..base import PromptInputs, PromptMethod
 
@@ -59,10 +60,12 @@ class CoOpPrompt(PromptMethod):
         """Text features around the context as it is learned, before any shift by the audio."""
         context = tensors["context"]
         return bank.learned_features(
-            context, self.config.class_position, alm, lambda: self.encode_classes(context, bank, alm)
+            context, self.config.class_position, alm, lambda: self.encode_classes(context, bank, alm, common=True)
         )
 
-    def encode_classes(self, context: torch.Tensor, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
+    def encode_classes(
+        self, context: torch.Tensor, bank: ClassBank, alm: AlmModel, common: bool = False
+    ) -> torch.Tensor:
         """Text features of the prompts around a context.
 
         Args:
@@ -70,6 +73,7 @@ class CoOpPrompt(PromptMethod):
                 reads each of them around its context.
             bank: the classes.
             alm: the model that encodes text.
+            common: whether the context is the same in every process of a training, whatever its clips.
 
         Returns:
             `[C, d]`, or `[B, C, d]`, not normalised.
@@ -79,5 +83,6 @@ class CoOpPrompt(PromptMethod):
         if several and context.dim() > 2 and context.shape[-3] > 1:
             context = context.repeat_interleave(torch.tensor(bank.texts_per_class, device=context.device), dim=-3)
         prompts = layout.splice(context, alm.text_tower.token_embedding)
-        features = alm.encode_prompts(prompts, layout.mask, layout.shared(context))
+        arguments = (prompts, layout.mask, layout.shared(context))
+        features = encode_in_shares(alm.encode_prompts, *arguments) if common else alm.encode_prompts(*arguments)
         return bank.class_means(features) if several else features
