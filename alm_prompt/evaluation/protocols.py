@@ -22,6 +22,9 @@ from .measures import BASE_TO_NOVEL, CROSS_DATASET, MEASURES
 RECIPES = Path(__file__).parent / "recipes"
 TRACKS = ("palm", "sept", "zebra", "generalized", "reclap", "tta", "own")
 ALL_CLASSES = CLASS_RULES[0]
+KINDS = dict.fromkeys(("methods", "training", "official"), dict) | dict.fromkeys(
+    ("datasets", "shots", "seeds", "folds"), list
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class Recipe:
         for name in ("methods", "datasets", "seeds", "shots"):
             if not getattr(self, name):
                 raise AlmPromptError(self._about(f"{name} is empty; name at least one"))
+        for name, least in (("shots", 1), ("seeds", 0)):
+            for value in getattr(self, name):
+                if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                    raise AlmPromptError(self._about(f"{name} has {value!r}; give whole numbers of at least {least}"))
         if (self.measure == BASE_TO_NOVEL) != (self.class_rule != ALL_CLASSES):
             halves = ", ".join(CLASS_RULES[1:])
             raise AlmPromptError(
@@ -197,7 +204,11 @@ def read_recipe(name: str) -> Recipe:
         raise AlmPromptError(f"{about}: holds no key: value lines")
     known = [item.name for item in fields(Recipe) if item.name != "name"]
     _check_keys(content, known, about)
-    _check_keys(content.get("official") or {}, known, f"{about}, official")
+    for key, kind in KINDS.items():
+        if not isinstance(content.get(key, kind()), kind):
+            form = "a list" if kind is list else "key: value lines"
+            raise AlmPromptError(f"{about}: {key} is {content[key]!r}; write {form}")
+    _check_keys(content.get("official", {}), known, f"{about}, official")
     needed = (item.name for item in fields(Recipe) if item.default is MISSING and item.default_factory is MISSING)
     for key in needed:
         if key != "name" and key not in content:

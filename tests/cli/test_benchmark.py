@@ -1,0 +1,182 @@
+"""`alm-prompt benchmark`: every recipe end to end on stand-ins of the published data sets, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alm_prompt.cli.main import main
+from alm_prompt.evaluation.protocols import read_recipe, recipe_names
+from alm_prompt.evaluation.rows import read_rows
+
+FIGURES = {
+    "all-classes": {"accuracy", "macro_f1"},
+    "base-to-novel": {"base", "novel", "h", "base_g", "novel_g", "h_g", "novel_to_base"},
+    "cross-dataset": {"source", "target"},
+    "test-time": {"accuracy", "macro_f1"},
+}
+SMALL = ["--seeds", "0", "--shots", "2", "--epochs", "1"]
+# Two methods of every recipe and what makes them quick.
+QUICK = {
+    "cross-dataset": ["coop", "cocoop"],
+    "generalized": ["zero-shot", "palm+zebra"],
+    "llm": ["coop", "coop+sept"],
+    "palm-ablation": ["palm-context-only", "linear_probe"],
+    "palm-few-shot": ["coop", "palm"],
+    "reclap-prompts": ["template", "1 description"],
+    "sept-ablation": ["coop", "coop+sept-one-template"],
+    "sept-base-to-new": ["zero-shot", "coop+dept"],
+    "shots": ["zero-shot", "coop"],
+    "templates": ["{}", "This captures the sound of {}"],
+    "tta": ["zero-shot", "tta-one-clip"],
+    "zebra-base-to-novel": ["coop", "coop+zebra"],
+}
+OPTIONS = {
+    "llm": ["--method-options", "sept.margin_templates=template"],
+    "tta": ["--method-options", "tta.views=2"],
+}
+
+
+def small(recipe: str, root: Path, folder: Path, *more: str) -> list[str]:
+    """A recipe in small: one small data set or pair, two methods, one seed, one fold, one epoch."""
+    datasets = "SESA:Beijing-Opera" if recipe == "cross-dataset" else "Beijing-Opera"
+    command = ["benchmark", recipe, "--data-root", str(root), "--datasets", datasets, "--output-dir", str(folder)]
+    return [*command, "--folds", "1", *SMALL, "--methods", *QUICK[recipe], *OPTIONS.get(recipe, []), *more]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_runs_from_data_to_table(name: str, standins: Path, tmp_path: Path, capfd) -> None:
+    shots = ["--shots", "1", "2"] if name == "shots" else []
+    assert main([*small(name, standins, tmp_path), *shots]) == 0
+    recipe, rows = read_recipe(name), read_rows(tmp_path / "rows.jsonl")
+    assert [row["method"] for row in rows] == QUICK[name] * (2 if shots else 1)
+    assert not (tmp_path / "failed.jsonl").exists()
+    for row in rows:
+        assert (row["protocol"], row["track"], row["class_rule"]) == (name, recipe.track, recipe.class_rule)
+        assert FIGURES[recipe.measure] <= row.keys()
+        assert all(0 <= row[figure] <= 1 for figure in FIGURES[recipe.measure])
+        assert bool(row["novel_classes"]) == (recipe.measure == "base-to-novel")
+        assert (row["dataset"], row.get("target_dataset")) == (
+            ("SESA", "Beijing-Opera") if name == "cross-dataset" else ("Beijing-Opera", None)
+        )
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    printed = capfd.readouterr().out
+    assert all(f"| {label} " in table and f"| {label} " in printed for label in QUICK[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["palm-few-shot", "sept-base-to-new", "zebra-base-to-novel"])
+def test_all_eleven_data_sets_run(name: str, standins: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(name)
+    methods = ["--methods", "zero-shot", "coop"]
+    command = ["benchmark", name, "--data-root", str(standins), "--output-dir", str(tmp_path), *SMALL, *methods]
+    assert main([*command, "--official", "--folds", "fixed"]) == 0
+    rows = read_rows(tmp_path / "rows.jsonl")
+    assert [row["dataset"] for row in rows] == [data for data in recipe.datasets for _ in range(2)]
+    assert {row["fold"] for row in rows} == {None}
+
+
+def test_official_settings_are_those_of_the_published_runs(standins: Path, tmp_path: Path) -> None:
+    command = ["benchmark", "zebra-base-to-novel", "--official", "--data-root", str(standins), "--datasets", "SESA"]
+    assert main([*command, "--methods", "zero-shot", "--output-dir", str(tmp_path)]) == 0
+    [row] = read_rows(tmp_path / "rows.jsonl")
+    assert (row["seed"], row["shot_rule"], row["fold"], row["shots"]) == (0, "pandas", None, 16)
+    assert (row["base_classes"], row["novel_classes"]) == (["casual", "siren"], ["explosion", "gunshot"])
+    assert row["training"] == {
+        "num_train_epochs": 50,
+        "learning_rate": 0.05,
+        "per_device_train_batch_size": 16,
+    }
+
+
+def test_the_same_command_goes_on_and_repeats_nothing(standins: Path, tmp_path: Path, capfd) -> None:
+    command = small("palm-few-shot", standins, tmp_path)
+    assert main([*command, "--methods", "zero-shot"]) == 0
+    before = read_rows(tmp_path / "rows.jsonl")
+    assert main([*command, "--methods", "zero-shot", "coop"]) == 0
+    after = read_rows(tmp_path / "rows.jsonl")
+    assert after[0] == before[0]
+    assert [row["method"] for row in after] == ["zero-shot", "coop"]
+    capfd.readouterr()
+    assert main([*command, "--methods", "zero-shot", "coop", "palm", "--dry-run"]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capfd.readouterr().out.splitlines()[5:8]}
+    assert {method: cells[:2] for method, cells in lines.items()} == {
+        "zero-shot": ["1", "0"],
+        "coop": ["1", "0"],
+        "palm": ["1", "1"],
+    }
+    assert read_rows(tmp_path / "rows.jsonl") == after
+
+
+def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, capfd) -> None:
+    prompts = small("reclap-prompts", standins, tmp_path)
+    methods = ["--methods", "template", "3 descriptions"]
+    assert main([*prompts, *methods]) == 0
+    [failed] = read_rows(tmp_path / "failed.jsonl")
+    assert "2 sentences, fewer than 3" in failed["error"]
+    assert failed["error"] in capfd.readouterr().out
+    assert main([*prompts, *methods, "--strict"]) == 2
+    assert main([*prompts, "--methods", "3 descriptions"]) == 2
+    texts = {name: [f"{name} {word}" for word in "abc"] for name in ("bangu", "daluo", "naobo", "xiaoluo")}
+    (tmp_path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    assert main([*prompts, *methods[:1], "3 descriptions", "--descriptions", str(tmp_path / "texts.json")]) == 0
+    assert read_rows(tmp_path / "failed.jsonl") == []
+    assert [row["method"] for row in read_rows(tmp_path / "rows.jsonl")] == ["template", "3 descriptions"]
+
+
+def test_sources_of_neighbours_are_lines_of_their_own(standins: Path, tmp_path: Path) -> None:
+    for source in ("one", "two"):
+        (tmp_path / source).mkdir()
+        terms = {name: [f"{source} {name} {number}" for number in range(2)] for name in ("bangu", "daluo")}
+        (tmp_path / source / "Beijing-Opera.json").write_text(json.dumps(terms), encoding="utf-8")
+    sources = [f"{name}={tmp_path / name}" for name in ("one", "two")]
+    assert main(small("llm", standins, tmp_path / "run", "--neighbors", *sources)) == 0
+    rows = read_rows(tmp_path / "run" / "rows.jsonl")
+    assert [row["method"] for row in rows] == ["coop", "coop+sept (one)", "coop+sept (two)"]
+    assert rows[2]["config"]["neighbors"]["bangu"] == ["two bangu 0", "two bangu 1"]
+
+
+def test_recipes_and_data_sets_are_listed(standins: Path, shared_dir: Path, capfd) -> None:
+    assert main(["benchmark", "list"]) == 0
+    listed = capfd.readouterr().out
+    assert all(name in listed for name in recipe_names())
+    assert main(["benchmark", "--data-root", str(standins)]) == 0
+    assert "missing" not in capfd.readouterr().out
+    assert main(["benchmark", "--data-root", str(shared_dir / "data")]) == 0
+    out = capfd.readouterr().out
+    assert "hf download MahiA/SESA" in out
+    assert "esc10" in out
+
+
+def test_what_cannot_be_run_is_refused_in_one_line(
+    standins: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    folder = tmp_path / "run"
+    few = small("palm-few-shot", standins, folder)
+    assert "'palm-few-shot'" in refused("benchmark", "palm-few-shto", "--output-dir", folder)
+    assert "--output-dir" in refused("benchmark", "palm-few-shot")
+    assert "benchmark list" in refused("benchmark")
+    assert "did you mean 'coop'" in refused(*few, "--methods", "copo")
+    assert "no data set 'Sesa'" in refused(*few, "--datasets", "Sesa")
+    assert "no fold '9'" in refused(*few, "--folds", "9")
+    assert "takes pairs" in refused(*small("cross-dataset", standins, folder), "--datasets", "SESA")
+    assert "takes pairs" in refused("benchmark", "cross-dataset", "--output-dir", folder)
+    assert "one data set at a time" in refused(*few, "--datasets", "SESA:Beijing-Opera")
+    assert "class_rule" in refused(*few, "--class-rule", "alphabetical-halves")
+    assert "none of its methods takes neighbours" in refused(*few, "--neighbors", standins)
+    assert "none of its lines reads descriptions" in refused(*few, "--descriptions", "shipped")
+    assert "--epochs must be greater than 0" in refused(*few, "--epochs", "0")
+    assert "same name" in refused(*small("llm", standins, folder), "--neighbors", f"a={standins}", f"a={tmp_path}")
+    assert not folder.exists()
+
+
+def test_rows_of_another_version_are_refused(standins: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    few = small("palm-few-shot", standins, tmp_path)
+    old = {"method": "coop", "seed": 0, "fold": "1", "shots": 2, "settings": "x"}
+    for version, word in ((None, "another version"), (99, "newer version")):
+        row = old if version is None else old | {"format": version}
+        (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        assert word in refused(*few)

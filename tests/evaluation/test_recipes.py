@@ -1,0 +1,133 @@
+"""Recipes as data: those that ship say what the papers say, and a wrong one is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alm_prompt.data import CATALOG
+from alm_prompt.errors import AlmPromptError
+from alm_prompt.evaluation.protocols import RECIPES, read_recipe, recipe_names
+from alm_prompt.evaluation.published import published_tables
+
+OWN = {
+    "title": "mine",
+    "source": "mine",
+    "measure": "all-classes",
+    "methods": {"zero-shot": "zero-shot"},
+    "datasets": ["SESA"],
+}
+
+
+def written(folder: Path, **changes) -> str:
+    """Path of a recipe that differs from a good one; `None` takes a key out."""
+    content = {key: value for key, value in (OWN | changes).items() if value is not None}
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return str(path)
+
+
+def test_every_protocol_of_the_papers_ships() -> None:
+    assert recipe_names() == sorted(
+        [
+            "palm-few-shot",
+            "sept-base-to-new",
+            "zebra-base-to-novel",
+            "generalized",
+            "cross-dataset",
+            "shots",
+            "sept-ablation",
+            "palm-ablation",
+            "templates",
+            "llm",
+            "reclap-prompts",
+            "tta",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_name_known_things(name: str) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.name, recipe.shot_rule, recipe.folds, recipe.encoder_mode) == (name, "hashed", None, "frozen")
+    assert {dataset for entry in recipe.datasets for dataset in entry.split(":")} <= CATALOG.keys()
+    official = recipe.as_official()
+    assert official.methods == recipe.methods
+    if recipe.published is not None:
+        table = published_tables()[recipe.published]
+        assert (table.track, table.protocol) == (recipe.track, name)
+        assert {row["dataset"] for row in table.rows} & {None, *(entry.partition(":")[0] for entry in recipe.datasets)}
+
+
+@pytest.mark.parametrize("name", sorted({table.protocol for table in published_tables().values()} - {None, "llm"}))
+def test_every_published_line_can_be_run(name: str) -> None:
+    recipe = read_recipe(name)
+    printed = {row["method"] for row in published_tables()[recipe.published].rows}
+    assert printed <= {line.label for line in recipe.methods}
+
+
+def test_recipes_are_those_of_the_papers() -> None:
+    palm, sept, zebra = map(read_recipe, ("palm-few-shot", "sept-base-to-new", "zebra-base-to-novel"))
+    assert [recipe.training["learning_rate"] for recipe in (palm, sept, zebra)] == [0.05, 0.0125, 0.05]
+    assert all(recipe.training["num_train_epochs"] == 50 and recipe.shots == [16] for recipe in (palm, sept, zebra))
+    assert (palm.template, sept.template, zebra.template) == (
+        "The is a recording of {}.",
+        "This is a sound of {}",
+        "The is a recording of {}.",
+    )
+    assert (sept.class_rule, zebra.class_rule) == ("alphabetical-halves", "seed-42-halves")
+    assert (palm.as_official().seeds, palm.as_official().shot_rule) == ([0, 1, 2], "pandas")
+    assert (zebra.as_official().seeds, zebra.as_official().folds) == ([0], ["fixed"])
+    dept = next(line for line in sept.methods if line.label == "coop+dept")
+    assert dept.config().fusion is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"sheds": [0]}, "recipe mine: unknown key 'sheds'; the nearest known one is 'seeds'"),
+        ({"measure": None}, "recipe mine: measure is missing"),
+        ({"official": {"fold": ["1"]}}, "recipe mine, official: unknown key 'fold'; the nearest known one is 'folds'"),
+        ({"methods": {"mine": "copo"}}, "recipe mine, method 'mine': unknown prompt method 'copo'; did you mean"),
+        (
+            {"methods": {"mine": {"stak": "coop"}}},
+            "method 'mine': unknown key 'stak'; the nearest known one is 'stack'",
+        ),
+        ({"methods": {"coop": {"options": {"coop.n_cxt": 2}}}}, "unknown option of coop 'n_cxt'"),
+        ({"methods": {"coop": {"template": "a sound"}}}, "template 'a sound' needs one {}"),
+        ({"methods": {"coop": {"sentences": 2}}}, "sentences counts descriptions"),
+        ({"methods": {"coop": {"neighbors": "x.json"}}}, "no method of 'coop' takes neighbours"),
+        ({"methods": ["coop"]}, "methods is ['coop']; write key: value lines"),
+        ({"methods": {}}, "methods is empty"),
+        ({"seeds": 3}, "seeds is 3; write a list"),
+        ({"shots": [0]}, "shots has 0; give whole numbers of at least 1"),
+        ({"track": "plam"}, "track is 'plam'; choose one of palm"),
+        ({"measure": "base-to-novel"}, "does not go with class_rule all"),
+        ({"training": {"epochs": 3}}, "unknown training argument 'epochs'; the nearest known one is"),
+        ({"training": {"load_best_model_at_end": True}}, "for choosing among epochs"),
+    ],
+)
+def test_wrong_recipes_are_refused_in_one_line(changes: dict, word: str, tmp_path: Path) -> None:
+    with pytest.raises(AlmPromptError) as caught:
+        read_recipe(written(tmp_path, **changes))
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_own_recipes_are_read_and_broken_files_named(tmp_path: Path) -> None:
+    assert read_recipe(written(tmp_path)).seeds == (0, 1, 2)
+    (tmp_path / "broken.yaml").write_text("methods: [", encoding="utf-8")
+    with pytest.raises(AlmPromptError, match=r"broken\.yaml: cannot be read"):
+        read_recipe(str(tmp_path / "broken.yaml"))
+    (tmp_path / "code.yaml").write_text("title: !!python/object/apply:os.getcwd []", encoding="utf-8")
+    with pytest.raises(AlmPromptError, match="cannot be read"):
+        read_recipe(str(tmp_path / "code.yaml"))
+
+
+def test_files_hold_nothing_that_yaml_reads_as_something_else() -> None:
+    for path in RECIPES.glob("*.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert all(isinstance(label, str) for label in content["methods"]), path
+        assert all(isinstance(name, str) for name in content["datasets"]), path
