@@ -41,12 +41,21 @@ INSTALL_REQUIRES = [
 
 EXTRAS_REQUIRE = {
     # Formatting rules move between ruff's minor releases; an open range would fail the check on unchanged code.
-    "test": ["pytest>=8.3", "ruff>=0.17,<0.18"],
+    "test": ["pytest>=8.3", "ruff>=0.17,<0.18", "matplotlib>=3.9"],
     "plots": ["matplotlib>=3.9"],
     "docs": ["mkdocs>=1.6,<2"],
     "onnx": ["onnx>=1.20", "onnxscript>=0.7", "onnxruntime>=1.24"],
     "demo": ["gradio>=6.0"],
 }
+
+PACKAGE_DATA = [
+    "py.typed",
+    "assets/**/*",
+    "prompts/data/**/*",
+    "evaluation/*/*.yaml",
+    "hub/*.md",
+    "methods/*/*.bib",
+]
 
 setup(
     name="alm-prompt",
@@ -58,7 +67,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["alm_prompt", "alm_prompt.*"]),
-    package_data={"alm_prompt": ["py.typed", "assets/**/*", "prompts/data/**/*", "evaluation/published/*.yaml", "evaluation/*/*.yaml"]},
+    package_data={"alm_prompt": PACKAGE_DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["alm-prompt = alm_prompt.cli.main:main"]},

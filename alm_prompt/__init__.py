@@ -31,9 +31,12 @@ _HOMES = {
     "export_class_embeddings": "export",
     "fit_entailment_thresholds": "models",
     "harmonic_mean": "evaluation",
+    "load_adapter": "loading",
     "parse_method": "methods",
     "pipeline": "pipelines",
     "predict_adapted": "training",
+    "push_adapter": "hub",
+    "record_results": "hub",
     "run_benchmark": "evaluation",
     "view_features": "training",
 }

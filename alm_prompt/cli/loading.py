@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import AlmPromptError
+from ..hub import TINY, TINY_FOLDER, read_config
+from ..loading import adapter_folder, attach_adapter, one_line, recorded_backbone
 from .options import DataOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from ..models import AlmForAudioClassification, AlmProcessor
     from ..training import AudioFeatureCache
 
-TINY = "tiny"
 SHIPPED = "shipped"
-TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
 
 
 def open_model(reference: str, options: ModelOptions | None = None) -> tuple[AlmForAudioClassification, AlmProcessor]:
@@ -67,21 +66,7 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
     Raises:
         AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
     """
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import SAFETENSORS_WEIGHTS_NAME, load_peft_weights
-    from safetensors import SafetensorError
-
-    if Path(reference).is_dir() and not (Path(reference) / SAFETENSORS_WEIGHTS_NAME).is_file():
-        raise AlmPromptError(f"adapter {reference!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
-    failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
-    with one_line(f"adapter {reference!r} cannot be opened", failures):
-        adapted = PeftModel.from_pretrained(model, reference)
-        # PEFT drops a tensor whose name leads nowhere without a word.
-        loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-        stray = sorted(load_peft_weights(reference, device="cpu").keys() - loaded.keys())
-    if stray:
-        raise AlmPromptError(f"adapter {reference!r} holds a tensor that its config does not ask for: {stray[0]!r}")
-    return adapted.eval()
+    return attach_adapter(model, adapter_folder(reference), reference)
 
 
 def open_classifier(
@@ -102,7 +87,8 @@ def open_classifier(
     classes = classes or settings.get("class_names")
     if classes is None:
         raise AlmPromptError("no classes are given; add --classes dog rain siren, or an --adapter that has its own")
-    alm, processor = open_model(options.model or settings.get("base_model_name_or_path") or TINY, options)
+    recorded = TINY if adapter is None or options.model else recorded_backbone(adapter, settings)
+    alm, processor = open_model(options.model or recorded, options)
     set_classes(alm, classes, replace(options, template=options.template or settings.get("template")))
     return (alm if adapter is None else open_adapter(alm, adapter)).eval(), processor
 
@@ -116,21 +102,7 @@ def read_adapter_config(reference: str) -> dict[str, Any]:
     Raises:
         AlmPromptError: there is no adapter, or its `peft_type` is none of ours.
     """
-    from huggingface_hub import hf_hub_download
-    from peft.utils import CONFIG_NAME
-
-    from .. import methods  # noqa: F401 (registers the methods that an adapter may be of)
-    from ..registry import method_name
-
-    path = Path(reference) / CONFIG_NAME
-    with one_line(f"adapter {reference!r} cannot be opened", (OSError, ValueError, RecursionError)):
-        if not Path(reference).is_dir():
-            path = Path(hf_hub_download(reference, CONFIG_NAME))
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict) or "peft_type" not in settings:
-        raise AlmPromptError(f"{path} names no peft_type; give the folder of an adapter saved by alm-prompt")
-    method_name(settings["peft_type"])
-    return settings
+    return read_config(adapter_folder(reference))
 
 
 def set_classes(model: AlmForAudioClassification, class_names: Sequence[str], options: ModelOptions) -> None:
@@ -257,15 +229,3 @@ def bar_for_downloads_only(source: str | Path) -> Iterator[None]:
     finally:
         if hidden:
             logging.enable_progress_bar()
-
-
-@contextmanager
-def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turn a library's failure on a user's input into one line; our own errors pass as they are."""
-    try:
-        yield
-    except AlmPromptError:
-        raise
-    except failures as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise AlmPromptError(f"{what}: {reason}") from error

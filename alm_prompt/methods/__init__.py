@@ -6,6 +6,7 @@ from importlib import import_module
 from .base import PromptInputs, PromptMethod, WrapperMethod
 from .config import PromptConfig, WrapperPromptConfig
 from .expression import parse_method
+from .pushing import own_push_to_hub
 
 __all__ = ["PromptConfig", "PromptInputs", "PromptMethod", "WrapperMethod", "WrapperPromptConfig", "parse_method"]
 
@@ -14,3 +15,5 @@ for _module in pkgutil.iter_modules(__path__):
         _method = import_module(f".{_module.name}", __name__)
         globals().update({name: getattr(_method, name) for name in _method.__all__})
         __all__ += _method.__all__
+
+own_push_to_hub()

@@ -12,12 +12,15 @@ from peft import PeftModel
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
 
 from ..errors import AlmPromptError
+from ..hub import AdapterResults
 from ..losses import LossHook
+from ..methods import PromptConfig
 from ..models.prompt_shares import sharing_prompts
 from . import checkpoints
+from .adapter_results import trainer_measurement, training_results
 from .arguments import AlmTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -96,11 +99,31 @@ class AlmTrainer(Trainer):
                 for checkpoint in checkpoints.list_checkpoints(run_dir):
                     checkpoints.discard(checkpoint)
         self.accelerator.wait_for_everyone()
-        return super().train(
+        self._note_results(None)
+        outcome = super().train(
             resume_from_checkpoint=str(resume_from_checkpoint) if resume_from_checkpoint else None,
             trial=trial,
             ignore_keys_for_eval=ignore_keys_for_eval,
         )
+        clips = len(self.train_dataset) if has_length(self.train_dataset) else None
+        self._note_results(training_results(self.args, clips, outcome.global_step, self.accelerator.num_processes))
+        return outcome
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Evaluate as upstream does; figures of an adapter that is not in training are saved with it later on."""
+        metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        measurement = trainer_measurement(metrics, metric_key_prefix)
+        # Several data sets are evaluated one by one, through this method.
+        if measurement is not None and not self.is_in_train and not isinstance(eval_dataset, dict):
+            for config in self._adapter_configs():
+                config.results = config.results or AdapterResults()
+                config.results.add(measurement)
+        return metrics
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Build the model of a trial, with the loss hooks."""
@@ -138,6 +161,17 @@ class AlmTrainer(Trainer):
             logs |= {name: value / steps for name, value in zip(names, sums.tolist(), strict=True)}
             self._loss_parts = {}
         super().log(logs, start_time)
+
+    def _note_results(self, results: AdapterResults | None) -> None:
+        """Keep what is known about the adapter, to be saved with it; what was known before is of other numbers."""
+        for config in self._adapter_configs():
+            config.results = results
+
+    def _adapter_configs(self) -> list[PromptConfig]:
+        """Config of the adapter that is trained, if it is one of ours."""
+        model = self.accelerator.unwrap_model(self.model)
+        config = model.active_peft_config if isinstance(model, PeftModel) else None
+        return [config] if isinstance(config, PromptConfig) else []
 
     def _attach_loss_hooks(self, model: nn.Module) -> None:
         base_model = model.get_base_model() if isinstance(model, PeftModel) else model

@@ -48,6 +48,7 @@ def test_train_on_sentences_and_evaluate_on_audio(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "results.json",
     ]
     evaluate = ["evaluate", "--adapter", str(adapter), "--data", str(world), "--classes", *CLASSES]
     assert main([*evaluate, "--output-dir", str(tmp_path / "result")]) == 0

@@ -89,6 +89,7 @@ def test_train_then_predict_in_new_processes(world: Path, tmp_path: Path) -> Non
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "results.json",
     ]
     assert json.loads((adapter / "adapter_config.json").read_text())["prompt"]["n_ctx"] == 4
 

@@ -33,4 +33,5 @@ def test_few_shot(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "results.json",
     }

@@ -107,11 +107,12 @@ def test_gradient_is_that_of_finite_differences(row, prompted, audio_batch):
     torch.testing.assert_close((loss_at(1e-6) - loss_at(-1e-6)) / 2e-6, slope, atol=1e-7, rtol=1e-5)
 
 
-def test_saved_adapter_is_three_files_without_pickles(saved):
+def test_saved_adapter_is_four_files_without_pickles(saved):
     assert sorted(path.name for path in saved.iterdir()) == [
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "results.json",
     ]
 
 

@@ -26,7 +26,7 @@ Clips = list[dict[str, Any]]
 
 STEPS = {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 4, "num_train_epochs": 2}
 
-ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "README.md", "results.json"}
 CHECKPOINT_FILES = ADAPTER_FILES | {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
 
 

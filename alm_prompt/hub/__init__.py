@@ -1,0 +1,29 @@
+"""What lies beside an adapter's numbers (checksum, results, model card), and how all of it goes to the Hub."""
+
+from .backbones import TINY, TINY_FOLDER, is_repo_id, recorded_name, shared_name
+from .card import CARD_NAME, write_card
+from .checksum import check_weights, file_sha256
+from .failures import hub_failures
+from .push import push_adapter, read_config
+from .record import record_results
+from .results import RESULTS_NAME, AdapterResults, Figure, Measurement
+
+__all__ = [
+    "CARD_NAME",
+    "RESULTS_NAME",
+    "TINY",
+    "TINY_FOLDER",
+    "AdapterResults",
+    "Figure",
+    "Measurement",
+    "check_weights",
+    "file_sha256",
+    "hub_failures",
+    "is_repo_id",
+    "push_adapter",
+    "read_config",
+    "record_results",
+    "recorded_name",
+    "shared_name",
+    "write_card",
+]

@@ -1,0 +1,54 @@
+"""Writing down what was measured, in an adapter's `results.json` and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import AlmPromptError
+from .card import write_card
+from .push import read_config
+from .results import AdapterResults, Figure, Measurement
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def record_results(
+    adapter: str | Path | PeftModel,
+    figures: Mapping[str, float | Sequence[float]],
+    *,
+    dataset: str | None = None,
+    split: str | None = None,
+    protocol: str | None = None,
+) -> None:
+    """Record what an adapter was measured to do; an earlier record of the same data, split and protocol is replaced.
+
+    Args:
+        adapter: its folder, whose `results.json` and card are written anew; or an open one, with which they are saved
+            later on.
+        figures: shares between 0 and 1 by name (`accuracy`, `macro_f1`, `base`, `novel`, `h`), of one run or several.
+        dataset: name or Hub id of the data set.
+        split: hash of the split.
+        protocol: how it was measured, in a few words.
+
+    Raises:
+        AlmPromptError: there is no adapter, or a figure is no share.
+    """
+    measured = {name: Figure.of(values) for name, values in figures.items()}
+    for name, figure in measured.items():
+        if not 0 <= figure.mean <= 1:
+            raise AlmPromptError(f"figure {name!r} is {figure.mean}; give a share between 0 and 1")
+    measurement = Measurement(measured, dataset, split, protocol)
+    if not isinstance(adapter, str | Path):
+        config = adapter.active_peft_config
+        config.results = config.results or AdapterResults()
+        config.results.add(measurement)
+        return
+    folder = Path(adapter)
+    read_config(folder)
+    results = AdapterResults.load(folder)
+    results.add(measurement)
+    results.save(folder)
+    write_card(folder)

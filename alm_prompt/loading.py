@@ -1,0 +1,133 @@
+"""Opening an adapter by its name alone: its backbone, its method and its classes stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, load_peft_weights
+from safetensors import SafetensorError
+
+from . import methods  # noqa: F401 (registers the methods that an adapter may be of)
+from .errors import AlmPromptError
+from .hub import TINY, TINY_FOLDER, hub_failures, is_repo_id, read_config
+from .models import AlmForAudioClassification
+
+
+def load_adapter(
+    adapter: str | Path,
+    *,
+    backbone: str | AlmForAudioClassification | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> PeftModel:
+    """Open an adapter with the backbone that it was trained on.
+
+    Args:
+        adapter: its folder, or its Hub id.
+        backbone: the model to put it on, open or by folder or Hub id; default: the one recorded in the adapter.
+        revision: branch, tag or commit of an adapter on the Hub.
+        token: for the Hub; default: the one of `hf auth login`.
+
+    Returns:
+        The model in eval mode, on the CPU, with the classes that the adapter was trained on (or those of an open
+        `backbone` that has some).
+
+    Raises:
+        AlmPromptError: the adapter or its backbone cannot be found or opened, or one is damaged or not of the other.
+    """
+    folder = adapter_folder(adapter, revision=revision, token=token)
+    if backbone is None:
+        config = read_config(folder)
+        name = recorded_backbone(adapter, config)
+        backbone = _open_backbone(name, config.get("revision"), token, f"adapter {str(adapter)!r}: its backbone")
+    elif not isinstance(backbone, AlmForAudioClassification):
+        backbone = _open_backbone(backbone, None, token, "backbone")
+    return attach_adapter(backbone, folder, str(adapter))
+
+
+def adapter_folder(adapter: str | Path, *, revision: str | None = None, token: str | bool | None = None) -> Path:
+    """The local folder of an adapter; from the Hub its config and weights, of one commit, are fetched if need be.
+
+    Raises:
+        AlmPromptError: there is no such adapter, or it cannot be fetched.
+    """
+    if Path(adapter).is_dir():
+        return Path(adapter)
+    if not is_repo_id(str(adapter)):
+        raise AlmPromptError(f"adapter {str(adapter)!r} is neither a folder nor a Hub id of the form user/name")
+    with hub_failures(f"adapter {str(adapter)!r} cannot be opened", revision=revision):
+        config = Path(hf_hub_download(str(adapter), CONFIG_NAME, revision=revision, token=token))
+        # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
+        hf_hub_download(str(adapter), SAFETENSORS_WEIGHTS_NAME, revision=config.parent.name, token=token)
+    return config.parent
+
+
+def attach_adapter(model: AlmForAudioClassification, folder: Path, name: str) -> PeftModel:
+    """Put a saved adapter on an open model, which takes the adapter's classes where it has none.
+
+    Args:
+        model: the model that the adapter was trained on.
+        folder: the adapter.
+        name: what to call it in an error.
+
+    Raises:
+        AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
+    """
+    read_config(folder)
+    if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise AlmPromptError(f"adapter {name!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
+    failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+    with one_line(f"adapter {name!r} cannot be opened", failures):
+        adapted = PeftModel.from_pretrained(model, str(folder))
+        # PEFT drops a tensor whose name leads nowhere without a word.
+        loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        stray = sorted(load_peft_weights(str(folder), device="cpu").keys() - loaded.keys())
+    if stray:
+        raise AlmPromptError(f"adapter {name!r} holds a tensor that its config does not ask for: {stray[0]!r}")
+    return adapted.eval()
+
+
+def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> str:
+    """The backbone that an adapter names.
+
+    Args:
+        adapter: its folder or Hub id.
+        config: its settings.
+
+    Raises:
+        AlmPromptError: it names none, or one that it may not: what comes from the Hub may name a model on the Hub, but
+            no folder of this machine.
+    """
+    name = config.get("base_model_name_or_path")
+    if not isinstance(name, str) or not (Path(adapter).is_dir() or is_repo_id(name)):
+        raise AlmPromptError(
+            f"adapter {str(adapter)!r} names {name!r} as its backbone; give the one it was trained on (backbone=, or "
+            "--model)"
+        )
+    return name
+
+
+def _open_backbone(
+    source: str, revision: str | None, token: str | bool | None, what: str
+) -> AlmForAudioClassification:
+    with one_line(f"{what} {source!r} cannot be opened", (OSError, ValueError, SafetensorError)):
+        return AlmForAudioClassification.from_pretrained(
+            TINY_FOLDER if source == TINY else source, revision=revision or "main", token=token
+        )
+
+
+@contextmanager
+def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn a library's failure on a user's input into one line; our own errors pass as they are."""
+    try:
+        yield
+    except AlmPromptError:
+        raise
+    except failures as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise AlmPromptError(f"{what}: {reason}") from error
