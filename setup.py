@@ -51,7 +51,7 @@ EXTRAS_REQUIRE = {
 PACKAGE_DATA = [
     "py.typed",
     "assets/**/*",
-    "prompts/data/**/*",
+    "prompts/data/**/*", "evaluation/published/*.yaml",
     "evaluation/*/*.yaml",
     "hub/*.md",
     "methods/*/*.bib",

@@ -57,10 +57,9 @@ def published_tables() -> dict[str, PublishedTable]:
     return tables
 
 
-def find_published(track: str, protocol: str) -> PublishedTable | None:
-    """The table that a protocol reproduces, or `None` where nothing was published in this track."""
-    fitting = [table for table in published_tables().values() if (table.track, table.protocol) == (track, protocol)]
-    return fitting[0] if fitting else None
+def find_published(track: str, protocol: str) -> list[PublishedTable]:
+    """The tables that a protocol reproduces; none where nothing was published in this track."""
+    return [table for table in published_tables().values() if (table.track, table.protocol) == (track, protocol)]
 
 
 def _read_table(table: Mapping[str, Any], paper: Mapping[str, Any]) -> PublishedTable:

@@ -161,6 +161,10 @@ def test_single_cells_stand_where_the_papers_have_them() -> None:
 
 
 def test_a_protocol_finds_its_table_inside_its_track() -> None:
-    assert find_published("sept", "sept-base-to-new").citation == "SEPT (arXiv 2601.20867), Table 1"
-    assert find_published("zebra", "sept-base-to-new") is None
-    assert find_published("own", "own") is None
+    [table] = find_published("sept", "sept-base-to-new")
+    assert table.citation == "SEPT (arXiv 2601.20867), Table 1"
+    assert [table.name for table in find_published("sept", "sept-ablation")] == [
+        "sept-ablation",
+        "sept-margin-templates",
+    ]
+    assert find_published("zebra", "sept-base-to-new") == []

@@ -114,6 +114,17 @@ def test_other_data_stands_beside_the_published_mean_with_a_warning(base_to_nove
     assert "mean of 11 data sets; not only the data above" in report.sections[0].tables[1].captions[0]
 
 
+def test_a_method_is_looked_up_in_every_table_of_its_protocol(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, protocol="sept-ablation", base=0.8, novel=0.4)
+        for method in ("zero-shot", "coop", "coop+sept", "coop+sept-one-template")
+    ]
+    lines = cells(build_report(rows, "page"), 0, 1)
+    printed = {one["method"]: one["published"] for one in lines if one["figure"] == "base"}
+    # Table 3 has CoOp and SEPT, Table 7 the other two and SEPT again, by 0.01 different.
+    assert printed == {"zero-shot": "40.7", "coop": "65.0", "coop+sept": "64.4", "coop+sept-one-template": "63.4"}
+
+
 def test_nothing_published_leaves_the_columns_out(base_to_novel_rows: Rows) -> None:
     own = [row | {"track": "own", "protocol": "mine"} for row in base_to_novel_rows]
     assert "published" not in cells(build_report(own, "page"), 0, 1)[0]

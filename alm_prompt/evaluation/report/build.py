@@ -86,22 +86,27 @@ def _section(track: str, protocol: str, shots: int, rows: list[Row], reference: 
 
 
 def _scope(
-    name: str | None, rows: list[Row], reference: str, published: PublishedTable | None, shots: int
+    name: str | None, rows: list[Row], reference: str, published: Sequence[PublishedTable], shots: int
 ) -> Iterator[Table]:
     """The two tables of one data set, or of the mean over several."""
     whole, notes = _whole_seeds(rows)
     settings = settings_of(rows)
-    head = "" if name is None else f"{name}: "
-    yield overview(summarise(whole) if whole else [], f"{head}all methods", notes, settings)
+    yield overview(summarise(whole) if whole else [], _titled(name, "all methods"), notes, settings)
     if not whole:
         return
     printed, origin = _published_rows(whole, published, shots)
     if reference in {row["method"] for row in whole}:
-        title = f"{head}compared with {reference}"
+        title = f"compared with {reference}"
     else:
-        title = f"{head}intervals"
+        title = "intervals"
         notes = [*notes, f"No complete runs of {reference} here, so no differences."]
-    yield comparison_table(compare(whole, reference, printed), reference, title, [*notes, *origin], settings)
+    yield comparison_table(
+        compare(whole, reference, printed), reference, _titled(name, title), [*notes, *origin], settings
+    )
+
+
+def _titled(name: str | None, title: str) -> str:
+    return f"{title[0].upper()}{title[1:]}" if name is None else f"{name}: {title}"
 
 
 def _whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
@@ -119,17 +124,26 @@ def _whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return whole, [f"Left out because incomplete: {'; '.join(notes)}."] if notes else []
 
 
-def _published_rows(rows: Sequence[Row], table: PublishedTable | None, shots: int) -> tuple[list[Row], list[str]]:
-    """What was published for these methods: on the same data sets, or else the mean over those of the paper."""
-    if table is None:
-        return [], []
-    methods = {label_key(row["method"]) for row in rows}
-    printed = [row for row in table.rows if row["shots"] in (shots, None) and label_key(row["method"]) in methods]
-    if not printed:
-        return [], []
+def _published_rows(rows: Sequence[Row], tables: Sequence[PublishedTable], shots: int) -> tuple[list[Row], list[str]]:
+    """What was published for these methods: on the same data sets, or else the mean over those of the paper.
+
+    Where two tables have a method, the first counts. A note for each table says where it stands.
+    """
     ours = {dataset_of(row) for row in rows}
-    theirs = {dataset_of(row) for row in printed}
-    if ours <= theirs - {None}:
-        return [row for row in printed if dataset_of(row) in ours], [f"Published: {table.citation}."]
-    mean = "" if theirs == {None} else f", mean of {len(theirs)} data sets"
-    return printed, [f"Published: {table.citation}{mean}; not only the data above, so compare differences only."]
+    missing = {label_key(row["method"]) for row in rows}
+    printed: list[Row] = []
+    notes = []
+    for table in tables:
+        found = [row for row in table.rows if row["shots"] in (shots, None) and label_key(row["method"]) in missing]
+        if not found:
+            continue
+        missing -= {label_key(row["method"]) for row in found}
+        theirs = {dataset_of(row) for row in found} - {None}
+        if ours <= theirs:
+            printed += [row for row in found if dataset_of(row) in ours]
+            notes.append(f"Published: {table.citation}.")
+        else:
+            printed += found
+            mean = f", mean of {len(theirs)} data sets" if theirs else ""
+            notes.append(f"Published: {table.citation}{mean}; not only the data above, so compare differences only.")
+    return printed, notes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from .table import Cell, Report, Table
+from .table import Column, Report, Table
 
 PREAMBLE = (
     r"""% Read in with \input; needs \usepackage{booktabs, graphicx, longtable} and UTF-8 (the default since 2018)."""
@@ -70,7 +71,7 @@ def _floating(table: Table, caption: str) -> str:
 def _long(table: Table, caption: str) -> str:
     """A table that goes on over pages."""
     lines = [
-        r"{\footnotesize\setlength{\tabcolsep}{3pt}",
+        r"{\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{longtable}}{{{_alignment(table)}}}",
         rf"\caption{{{caption}}}\\",
         *_head(table),
@@ -89,22 +90,28 @@ def _notes(table: Table) -> list[str]:
     return [rf"\par\smallskip\footnotesize {escape_latex(note)}" for note in table.captions]
 
 
+def _columns(table: Table) -> tuple[Column, ...]:
+    """The columns that are printed: the name of a group stands above its lines, not beside each."""
+    return table.columns[1:] if table.long else table.columns
+
+
 def _alignment(table: Table) -> str:
-    return "".join("l" if column.words else "r" for column in table.columns)
+    return "".join("l" if column.words else "r" for column in _columns(table))
 
 
 def _head(table: Table) -> list[str]:
-    return [r"\toprule", _line([Cell(column.name) for column in table.columns]), r"\midrule"]
+    return [r"\toprule", _line(column.name for column in _columns(table)), r"\midrule"]
 
 
 def _body(table: Table) -> list[str]:
+    shown = len(_columns(table))
     lines = []
-    for name, (first, *rest) in table.groups():
+    for name, rows in table.groups():
         lines += [r"\midrule"] if lines else []
-        # A group's name stands in its first line only.
-        lines += [_line(first), *(_line((Cell(""), *row[1:]) if name else row) for row in rest)]
+        lines += [rf"\multicolumn{{{shown}}}{{l}}{{\textbf{{{escape_latex(name)}}}}} \\*"] if name else []
+        lines += [_line(cell.text for cell in row[-shown:]) for row in rows]
     return lines
 
 
-def _line(cells: list[Cell] | tuple[Cell, ...]) -> str:
-    return " & ".join(escape_latex(cell.text) for cell in cells) + r" \\"
+def _line(texts: Iterable[str]) -> str:
+    return " & ".join(map(escape_latex, texts)) + r" \\"
