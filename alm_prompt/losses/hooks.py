@@ -123,8 +123,8 @@ class SeptLoss:
 class TransferLoss:
     """Cross-entropy of DePT's transfer head (arXiv 2309.07439) over the text and the audio rows of the batch.
 
-    It needs the method to give the auxiliary `transfer_logits(labels)` `[2B, K]`, as [`DePTPromptConfig`] does on its
-    training classes; on other classes it adds nothing.
+    It needs the method to give the auxiliary `transfer_logits(labels)` `[n * B, K]`, the whole batch `n` times, as
+    [`DePTPromptConfig`] does on its training classes; on other classes it adds nothing.
 
     Args:
         weight: weight of the term, at least 0; 0.7 in the published code.
@@ -141,7 +141,9 @@ class TransferLoss:
         if "transfer_logits" not in outputs.auxiliary:
             return {}
         logits = outputs.auxiliary["transfer_logits"](labels)
-        return {"transfer": self.weight * nn.functional.cross_entropy(logits, torch.cat([labels, labels]))}
+        return {
+            "transfer": self.weight * nn.functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels)))
+        }
 
 
 def _checked(name: str, weight: float) -> float:

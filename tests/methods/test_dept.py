@@ -87,6 +87,29 @@ def test_loss_and_logits_equal_a_hand_written_loop(make_tiny_alm, audio_batch, f
     assert set(output.losses) == {"cross_entropy", "transfer"}
 
 
+def test_concatenated_head_equals_a_hand_written_loop(make_tiny_alm, audio_batch):
+    coop, text = coop_reference(make_tiny_alm, audio_batch)
+    model, tensors = dept(make_tiny_alm(), fusion=False, head_in="concatenated", head_classes=6)
+    output = model(**audio_batch)
+    weight, bias = tensors["transfer_weight"].tolist(), tensors["transfer_bias"].tolist()
+    assert (len(weight), len(weight[0])) == (6, 2 * text.shape[1])
+    head_loss = 0.0
+    for row, label in enumerate(audio_batch["labels"].tolist()):
+        both = []
+        for modality, feature in (("text", text[label]), ("audio", audio_batch["audio_features"][row])):
+            scale, shift = tensors[f"{modality}_scale"].tolist(), tensors[f"{modality}_bias"].tolist()
+            both += [s * x + b for s, x, b in zip(scale, feature.tolist(), shift, strict=True)]
+        logits = [sum(w * x for w, x in zip(weight[k], both, strict=True)) + bias[k] for k in range(6)]
+        head_loss += hand_cross_entropy(logits, label)
+    assert output.losses["transfer"].item() == pytest.approx(0.7 * head_loss / len(audio_batch["labels"]), abs=1e-4)
+    assert torch.equal(output.logits, coop.logits)
+
+
+def test_head_needs_an_output_per_training_class(tiny_alm):
+    with pytest.raises(AlmPromptError, match="head_classes is 3, fewer than the 4 training classes"):
+        get_peft_model(tiny_alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), head_classes=3))
+
+
 def test_head_learns_faster_and_nothing_else_does(make_tiny_alm, audio_batch):
     gradients = {}
     for factor in (1.0, 6.5):
@@ -126,6 +149,8 @@ def test_head_starts_without_adjustment(tiny_alm):
     [
         ({"similarity_weight": 1.2}, r"similarity_weight is 1\.2"),
         ({"head_learning_rate_factor": 0.0}, r"head_learning_rate_factor is 0\.0"),
+        ({"head_in": "both"}, "head_in is 'both'; choose stacked or concatenated"),
+        ({"head_in": "concatenated"}, "head_in is 'concatenated', .* set fusion=False"),
         ({"prompt": None}, "DePTPromptConfig wraps a prompt method"),
     ],
 )

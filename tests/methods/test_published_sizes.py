@@ -38,6 +38,11 @@ def alm(tiny_alm):
         pytest.param(
             DePTPromptConfig(prompt=CoOpPromptConfig()), 8_192 + 4 * 1_024 + 1_025 * 50, id="dept: coop, film, head"
         ),
+        pytest.param(
+            DePTPromptConfig(prompt=CoOpPromptConfig(), fusion=False, head_in="concatenated", head_classes=50),
+            114_738,
+            id="dept: as printed by SEPT",
+        ),
         pytest.param(PalmPromptConfig(prompt=CoOpPromptConfig()), 8_192 + 1_025 * 50, id="palm over coop"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...errors import AlmPromptError
 from ...registry import peft_type_of
 from ..config import WrapperPromptConfig
-from .layer import DePTPrompt
+from .layer import CONCATENATED, HEAD_INPUTS, STACKED, DePTPrompt
 
 
 @dataclass
@@ -28,12 +28,29 @@ class DePTPromptConfig(WrapperPromptConfig):
         default=6.5, metadata={"help": "Learning rate of the head relative to that of the prompt, under SGD."}
     )
     fusion: bool = field(default=True, metadata={"help": "Let the head vote on training classes in predictions, too."})
+    head_in: str = field(
+        default=STACKED,
+        metadata={
+            "help": "What the head reads in training: text and audio of a clip as two rows (stacked), or as one row of "
+            "twice the width (concatenated), which has no vote without a label."
+        },
+    )
+    head_classes: int | None = field(
+        default=None,
+        metadata={"help": "Outputs of the head; default: the training classes. Further ones are never right."},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = peft_type_of("dept")
         if not 0 <= self.similarity_weight <= 1:
             raise AlmPromptError(f"similarity_weight is {self.similarity_weight}; give a share between 0 and 1")
+        if self.head_in not in HEAD_INPUTS:
+            raise AlmPromptError(f"head_in is {self.head_in!r}; choose {' or '.join(HEAD_INPUTS)}")
+        if self.head_in == CONCATENATED and self.fusion:
+            raise AlmPromptError(
+                "head_in is 'concatenated', which reads the text of the true class and so cannot vote; set fusion=False"
+            )
         if not self.head_learning_rate_factor > 0:
             raise AlmPromptError(
                 f"head_learning_rate_factor is {self.head_learning_rate_factor}; give a number above 0"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ...errors import AlmPromptError
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from .config import DePTPromptConfig
 
 MODALITIES = ("text", "audio")
+# What one row of the head is.
+STACKED, CONCATENATED = HEAD_INPUTS = ("stacked", "concatenated")
 
 
 class DePTPrompt(WrapperMethod):
     """The wrapped method, and a channel-adjusted transfer head on its features (arXiv 2309.07439, section 3).
 
     Each modality has its own scale and bias per channel, on features before normalisation; one linear layer then
-    classifies both. The head sees text features of the true class and audio features as one batch of `2B` rows.
+    classifies both. The head sees text features of the true class and audio features as one batch of `2B` rows or,
+    as SEPT's parameter count suggests (arXiv 2601.20867, table 4), as `B` rows of twice the width.
     """
 
     config: DePTPromptConfig
@@ -55,7 +59,12 @@ class DePTPrompt(WrapperMethod):
         """Those of the wrapped method, then `<modality>_scale`, `<modality>_bias` and the layer `transfer_*`."""
         tensors = super().initial_tensors(bank, alm)
         dim = alm.config.projection_dim
-        layer = nn.Linear(dim, len(self.config.class_names))
+        outputs = self.config.head_classes or len(self.config.class_names)
+        if outputs < len(self.config.class_names):
+            raise AlmPromptError(
+                f"head_classes is {outputs}, fewer than the {len(self.config.class_names)} training classes; leave it out"
+            )
+        layer = nn.Linear(dim * (1 if self.config.head_in == STACKED else len(MODALITIES)), outputs)
         for modality in MODALITIES:
             tensors |= {f"{modality}_scale": torch.ones(dim), f"{modality}_bias": torch.zeros(dim)}
         return tensors | {"transfer_weight": layer.weight, "transfer_bias": layer.bias}
@@ -75,7 +84,9 @@ class DePTPrompt(WrapperMethod):
         if not self.config.fusion:
             return output
         in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
-        votes = self._classify(tensors, "audio", output.auxiliary["audio_features"]())[:, learned]
+        votes = self._classify(tensors, self._adjust(tensors, "audio", output.auxiliary["audio_features"]()))[
+            :, learned
+        ]
         share = self.config.similarity_weight
         fused = share * output.logits[:, in_bank] + (1 - share) * votes
         index = torch.tensor(in_bank, dtype=torch.long, device=fused.device)
@@ -85,18 +96,23 @@ class DePTPrompt(WrapperMethod):
     def _transfer_logits(
         self, tensors: Mapping[str, torch.Tensor], output: ClassHeadOutput, labels: torch.Tensor
     ) -> torch.Tensor:
-        """`[2B, K]`: the text of the true classes, then the audio."""
+        """`[2B, K]`, the text of the true classes and then the audio, or `[B, K]` of both at once."""
         text_features = output.auxiliary["text_features"]()
         own = text_features[labels] if text_features.dim() == 2 else text_features[range(len(labels)), labels]
-        audio_features = output.auxiliary["audio_features"]()
-        return torch.cat([self._classify(tensors, "text", own), self._classify(tensors, "audio", audio_features)])
+        text = self._adjust(tensors, "text", own)
+        audio = self._adjust(tensors, "audio", output.auxiliary["audio_features"]())
+        return self._classify(tensors, torch.cat([text, audio], dim=0 if self.config.head_in == STACKED else 1))
 
-    def _classify(self, tensors: Mapping[str, torch.Tensor], modality: str, features: torch.Tensor) -> torch.Tensor:
-        """`[B, d]` features of a modality to `[B, K]` logits of the head."""
-        names = (f"{modality}_scale", f"{modality}_bias", "transfer_weight", "transfer_bias")
-        scale, bias, weight, offset = (self._faster(tensors[name]) for name in names)
+    def _adjust(self, tensors: Mapping[str, torch.Tensor], modality: str, features: torch.Tensor) -> torch.Tensor:
+        """`[B, d]` features of a modality with its scale and bias per channel."""
+        scale, bias = (self._faster(tensors[f"{modality}_{name}"]) for name in ("scale", "bias"))
+        return features.to(scale.dtype) * scale + bias
+
+    def _classify(self, tensors: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+        """Adjusted features to logits of the head, in the precision of its tensors."""
+        weight, bias = (self._faster(tensors[f"transfer_{name}"]) for name in ("weight", "bias"))
         with torch.autocast(features.device.type, enabled=False):
-            return nn.functional.linear(features.to(scale.dtype) * scale + bias, weight, offset)
+            return nn.functional.linear(features, weight, bias)
 
     def _faster(self, tensor: torch.Tensor) -> torch.Tensor:
         """The same value with a larger gradient.
