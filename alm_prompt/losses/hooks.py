@@ -141,9 +141,8 @@ class TransferLoss:
         if "transfer_logits" not in outputs.auxiliary:
             return {}
         logits = outputs.auxiliary["transfer_logits"](labels)
-        return {
-            "transfer": self.weight * nn.functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels)))
-        }
+        rows_per_clip = len(logits) // len(labels)
+        return {"transfer": self.weight * nn.functional.cross_entropy(logits, labels.repeat(rows_per_clip))}
 
 
 def _checked(name: str, weight: float) -> float:

@@ -150,7 +150,7 @@ def test_head_starts_without_adjustment(tiny_alm):
         ({"similarity_weight": 1.2}, r"similarity_weight is 1\.2"),
         ({"head_learning_rate_factor": 0.0}, r"head_learning_rate_factor is 0\.0"),
         ({"head_in": "both"}, "head_in is 'both'; choose stacked or concatenated"),
-        ({"head_in": "concatenated"}, "head_in is 'concatenated', .* set fusion=False"),
+        ({"head_in": "concatenated"}, "head_in is 'concatenated': .* set fusion=False"),
         ({"prompt": None}, "DePTPromptConfig wraps a prompt method"),
     ],
 )

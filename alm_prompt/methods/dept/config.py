@@ -31,8 +31,8 @@ class DePTPromptConfig(WrapperPromptConfig):
     head_in: str = field(
         default=STACKED,
         metadata={
-            "help": "What the head reads in training: text and audio of a clip as two rows (stacked), or as one row of "
-            "twice the width (concatenated), which has no vote without a label."
+            "help": "What the head reads in training: text and audio of a clip as two rows (stacked), or as one row "
+            "of twice the width (concatenated), which has no vote without a label."
         },
     )
     head_classes: int | None = field(
@@ -49,7 +49,7 @@ class DePTPromptConfig(WrapperPromptConfig):
             raise AlmPromptError(f"head_in is {self.head_in!r}; choose {' or '.join(HEAD_INPUTS)}")
         if self.head_in == CONCATENATED and self.fusion:
             raise AlmPromptError(
-                "head_in is 'concatenated', which reads the text of the true class and so cannot vote; set fusion=False"
+                "head_in is 'concatenated': the head reads the true class's text and cannot vote; set fusion=False"
             )
         if not self.head_learning_rate_factor > 0:
             raise AlmPromptError(

@@ -59,11 +59,10 @@ class DePTPrompt(WrapperMethod):
         """Those of the wrapped method, then `<modality>_scale`, `<modality>_bias` and the layer `transfer_*`."""
         tensors = super().initial_tensors(bank, alm)
         dim = alm.config.projection_dim
-        outputs = self.config.head_classes or len(self.config.class_names)
-        if outputs < len(self.config.class_names):
-            raise AlmPromptError(
-                f"head_classes is {outputs}, fewer than the {len(self.config.class_names)} training classes; leave it out"
-            )
+        trained = len(self.config.class_names)
+        outputs = trained if self.config.head_classes is None else self.config.head_classes
+        if outputs < trained:
+            raise AlmPromptError(f"head_classes is {outputs}, fewer than the {trained} training classes; leave it out")
         layer = nn.Linear(dim * (1 if self.config.head_in == STACKED else len(MODALITIES)), outputs)
         for modality in MODALITIES:
             tensors |= {f"{modality}_scale": torch.ones(dim), f"{modality}_bias": torch.zeros(dim)}
@@ -84,9 +83,8 @@ class DePTPrompt(WrapperMethod):
         if not self.config.fusion:
             return output
         in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
-        votes = self._classify(tensors, self._adjust(tensors, "audio", output.auxiliary["audio_features"]()))[
-            :, learned
-        ]
+        audio = self._adjust(tensors, "audio", output.auxiliary["audio_features"]())
+        votes = self._classify(tensors, audio)[:, learned]
         share = self.config.similarity_weight
         fused = share * output.logits[:, in_bank] + (1 - share) * votes
         index = torch.tensor(in_bank, dtype=torch.long, device=fused.device)
