@@ -89,7 +89,7 @@ def plan_runs(
 
     Args:
         recipe: the protocol.
-        datasets: the data sets that it names.
+        datasets: the data sets, by the names that the recipe calls them.
         template: the model's own template, where neither recipe nor line has one.
 
     Returns:
@@ -101,11 +101,16 @@ def plan_runs(
     runs: list[Run] = []
     impossible: list[dict[str, Any]] = []
     for name in recipe.datasets:
-        source, _, target_name = name.partition(PAIR)
-        dataset = datasets[source]
-        target = _renamed(datasets[target_name]) if target_name else None
-        facts = {"protocol": recipe.name, "track": recipe.track, "dataset": source, "class_rule": recipe.class_rule}
-        facts |= {"shot_rule": recipe.shot_rule} | ({"target_dataset": target_name} if target_name else {})
+        dataset, other = (datasets.get(part) for part in name.partition(PAIR)[::2])
+        target = None if other is None else _renamed(other)
+        facts = {
+            "protocol": recipe.name,
+            "track": recipe.track,
+            "dataset": dataset.name,
+            **({} if other is None else {"target_dataset": other.name}),
+            "class_rule": recipe.class_rule,
+            "shot_rule": recipe.shot_rule,
+        }
         for shots in recipe.shots:
             splits = _splits(recipe, dataset, shots)
             for line, split in ((line, split) for line in recipe.methods for split in splits):

@@ -39,7 +39,6 @@ class Recipe:
         methods: the lines of the table, by label; a text is a stack, a mapping the other fields of [`Contestant`].
         datasets: names of the data sets; for "cross-dataset", pairs `source:target`.
         track: figures are comparable inside a track only.
-        published: name of the published table that ours stands beside.
         class_rule: which classes are learned, see [`~alm_prompt.data.divide_classes`].
         shot_rule: how clips are drawn, see [`~alm_prompt.data.sample_shots`].
         shots: numbers of training clips per learned class, one run each.
@@ -62,7 +61,6 @@ class Recipe:
     methods: Sequence[Contestant]
     datasets: Sequence[str]
     track: str = "own"
-    published: str | None = None
     class_rule: str = ALL_CLASSES
     shot_rule: str = SHOT_RULES[0]
     shots: Sequence[int] = (16,)
@@ -124,7 +122,7 @@ class Recipe:
         """
         own = {line.label: line for line in self.methods}
         lines = []
-        for name in wanted:
+        for name in dict.fromkeys(wanted):
             line = own.get(name) or Contestant(name.lower())
             parts = line.stack.split("+")
             mine = {key: value for key, value in options.items() if key.partition(".")[0] in parts}
@@ -168,7 +166,15 @@ class Recipe:
         return replace(self, methods=lines)
 
     def as_official(self) -> Recipe:
-        """The recipe as the published runs were made, as far as that is known."""
+        """The recipe as the published runs were made.
+
+        Raises:
+            AlmPromptError: it does not say how.
+        """
+        if not self.official:
+            raise AlmPromptError(
+                self._about("seeds and shots of the published runs are not known; leave out --official")
+            )
         return replace(self, **self.official)
 
     def _about(self, message: str) -> str:

@@ -147,7 +147,7 @@ def test_benchmark_in_a_new_process_is_refused_resumed_and_replaced(
     command = ["evaluate", "--base-to-novel", "--data", world, "--seeds", "0", "1", *FAST, "--output-dir", folder]
     first = process(*command)
     assert first.returncode == 0, first.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["results.json", "rows.jsonl", "run.json", "table.md"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["results.json", "rows.jsonl", "run.json", "table.md"]
     for method in ("zero-shot", "coop", "coop+zebra"):
         assert re.search(rf"\| {re.escape(method)} +\|.*±", first.stdout)
     rows = read_rows(folder / "rows.jsonl")
