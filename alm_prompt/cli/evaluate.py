@@ -44,7 +44,7 @@ def run(argv: list[str]) -> None:
 def _benchmark(
     benchmark: BenchmarkOptions, model: ModelOptions, data: DataOptions, training: TrainingOptions, output: RunOptions
 ) -> None:
-    from ..data import base_novel_classes
+    from ..data import AudioDataset, base_novel_classes
     from ..evaluation import run_benchmark
     from .loading import TINY, open_cache, open_clips, open_model, open_neighbors, parse_methods, set_classes
     from .run_folder import open_output_dir
@@ -57,7 +57,8 @@ def _benchmark(
     methods = parse_methods(benchmark.methods, benchmark.method_options, neighbors, training.encoder_mode)
     alm, processor = open_model(model.model or TINY, model)
     set_classes(alm, data.classes or clips.class_names, model)
-    clips = clips.select(labels=alm.class_names)
+    name = Path(data.data).stem
+    dataset = AudioDataset.from_clips(name, clips.select(labels=alm.class_names))
     folder = Path(output.output_dir)
     if output.overwrite:
         open_output_dir(folder, overwrite=True)
@@ -65,7 +66,7 @@ def _benchmark(
     result = run_benchmark(
         alm,
         processor,
-        clips,
+        dataset,
         methods,
         seeds=benchmark.seeds,
         folds=benchmark.folds,
@@ -75,13 +76,12 @@ def _benchmark(
         cache=open_cache(model),
         output_dir=folder,
     )
-    title = f"Base to novel: {model.model or TINY} on {Path(data.data).name}"
+    title = f"Base to novel: {model.model or TINY} on {name}"
     result.save(folder, title)
     settings = {**vars(benchmark), **vars(model), **vars(data), **vars(training)}
     _record(folder, settings, benchmark.seeds, time.perf_counter() - start, training.encoder_mode, alm)
-    print(
-        f"\n{result.markdown(title)}\nwritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
-    )
+    written = ", ".join(sorted(path.name for path in folder.glob("[!.]*")))
+    print(f"\n{result.markdown(title)}\nwritten to {folder}: {written}")
 
 
 def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "quickstart": "run the main job offline on the bundled tiny model and its world of sounds",
     "train": "learn prompts for your classes from a few clips of each and save the adapter",
     "evaluate": "measure accuracy of an adapter or of zero-shot; --base-to-novel runs the benchmark",
+    "benchmark": "run a published protocol on your data sets, or on the bundled sounds; `benchmark list` names them",
     "predict": "classify audio files",
     "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
     "report": "tables of benchmark results, with published figures beside them: Markdown, LaTeX, CSV, HTML",
