@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+# What the published figures are trained on: every class of every train list has as many clips.
+PUBLISHED_SHOTS = 16
+
 UNKNOWN_LICENCE = "not stated in our sources"
 
 _CORRECTED = "-corrected"

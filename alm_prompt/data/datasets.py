@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
-from .catalog import CATALOG, KnownDataset
+from .catalog import CATALOG, PUBLISHED_SHOTS, KnownDataset
 from .checks import check_labels, check_readable
 from .clips import AudioClips, Clip, shorten
 from .layouts import how_to_get, is_published, read_published
@@ -70,8 +70,8 @@ def open_dataset(
         source: "world" (the bundled sound world); a folder in the published layout of the catalog (see `layouts`); a
             CSV file, other folder or name on the Hub that `load_clips` reads.
         name: Name in results; that of the file or folder when not given.
-        strict: Refuse other numbers of test clips than the published ones, which are a warning otherwise, and decode
-            every clip.
+        strict: Refuse other numbers of clips than the published ones, which are a warning otherwise, and decode every
+            clip.
         **columns: See `load_clips`.
 
     Raises:
@@ -149,11 +149,16 @@ def _other_counts(dataset: AudioDataset, known: KnownDataset) -> list[str]:
     if len(places) > 1:
         places = [(f" in fold {fold.name}", fold, count) for _, fold, count in places]
         places += [(" in the fixed pair", dataset.fixed, known.fixed_test_clips)] * (dataset.fixed is not None)
-    return [
+    wrong = [
         f"{len(fold.test)} test clips{place} instead of {count}"
         for place, fold, count in places
         if count not in (None, len(fold.test))
     ]
+    for place, fold, _ in places:
+        small = [label for label, clips in fold.train.by_label().items() if len(clips) < PUBLISHED_SHOTS]
+        if small:
+            wrong.append(f"fewer than {PUBLISHED_SHOTS} train clips of {small[0]}{place}")
+    return wrong
 
 
 def _once(clips: Iterable[Clip]) -> list[Clip]:

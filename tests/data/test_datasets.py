@@ -6,6 +6,7 @@ import csv
 import logging
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +88,9 @@ def test_corrected_tut2017_exchanges_folds_2_to_4(standins: Path, caplog: pytest
     with caplog.at_level(logging.WARNING, logger="alm_prompt"):
         corrected = open_dataset(standins / "TUT2017", name="TUT2017-corrected")
     # How many clips its corrected folds 2 to 4 test is published nowhere.
-    assert caplog.messages[0].endswith(
-        "30 test clips in fold 1 instead of 1170, 15 test clips in the fixed pair instead of 936"
+    assert (
+        "30 test clips in fold 1 instead of 1170, 15 test clips in the fixed pair instead of 936 and 5 more"
+        in caplog.messages[0]
     )
     assert corrected.name == "TUT2017-corrected"
     assert list(corrected.folds[0].test) == list(published.folds[0].test)
@@ -127,9 +129,20 @@ def test_counts_that_differ_from_the_published_ones(standins: Path, caplog: pyte
         open_dataset(standins / "ESC50")
     (record,) = caplog.records
     expected = "not ESC50 as published: 50 test clips in fold 1 instead of 400, 50 test clips in fold 2 instead of 400"
-    assert f"{expected} and 4 more" in record.getMessage()
-    assert f"{expected} and 4 more" in refusal(open_dataset, standins / "ESC50", strict=True)
-    assert "6 test clips instead of 1489" in refusal(open_dataset, standins / "CREMA-D", strict=True)
+    assert f"{expected} and 10 more" in record.getMessage()
+    assert f"{expected} and 10 more" in refusal(open_dataset, standins / "ESC50", strict=True)
+    message = refusal(open_dataset, standins / "CREMA-D", strict=True)
+    assert "6 test clips instead of 1489, fewer than 16 train clips of anger: get the data set again" in message
+
+
+def test_numbers_as_published(
+    standins: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = replace(CATALOG["Beijing-Opera"], test_clips=(8,) * 5, fixed_test_clips=4)
+    monkeypatch.setattr("alm_prompt.data.datasets.CATALOG", {known.name: known})
+    monkeypatch.setattr("alm_prompt.data.datasets.PUBLISHED_SHOTS", 8)
+    assert open_dataset(standins / known.name, strict=True).name == known.name
+    assert not caplog.records
 
 
 def test_other_classes_than_published(copied) -> None:
