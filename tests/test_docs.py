@@ -116,14 +116,16 @@ def test_every_method_has_a_page_and_stands_in_the_overviews(method: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "command", ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert", "export"]
+    "command",
+    ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert", "export", "report"]
+    + [f"plot {kind}" for kind in ("neighbors", "tsne", "base-novel", "shots", "confusion", "mixing", "losses")],
 )
 def test_every_flag_is_documented(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "10000")  # argparse breaks lines at the dashes of a flag
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     flags = set(re.findall(r"--[a-z][a-z-]*[a-z]", capsys.readouterr().out.replace("_", "-"))) - {"--help"}
     pages = [ROOT / "docs" / "reference" / "cli.md", ROOT / "docs" / "quickstart.md"]
     documented = set(re.findall(r"--[a-z][a-z-]*[a-z]", "\n".join(page.read_text(encoding="utf-8") for page in pages)))

@@ -26,11 +26,14 @@ def run_python(*arguments: str) -> str:
 
 
 def declared_requirements() -> set[str]:
-    """Return the normalised names in setup.py's INSTALL_REQUIRES."""
+    """Return the normalised names in setup.py's INSTALL_REQUIRES and in its extras but for those of developers."""
+    tables = {}
     for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "INSTALL_REQUIRES":
-            return {normalised(re.match(r"[\w.-]+", item).group()) for item in ast.literal_eval(node.value)}
-    raise AssertionError("setup.py: no INSTALL_REQUIRES")
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("INSTALL_REQUIRES", "EXTRAS_REQUIRE"):
+            tables[node.targets[0].id] = ast.literal_eval(node.value)
+    extras = [extra for name, extra in tables["EXTRAS_REQUIRE"].items() if name not in ("test", "docs")]
+    items = [*tables["INSTALL_REQUIRES"], *(item for extra in extras for item in extra)]
+    return {normalised(re.match(r"[\w.-]+", item).group()) for item in items}
 
 
 def normalised(name: str) -> str:

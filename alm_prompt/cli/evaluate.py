@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
-from .options import AdapterOptions, BenchmarkOptions, DataOptions, ModelOptions, RunOptions, TrainingOptions
+from .options import (
+    AdapterOptions,
+    BenchmarkOptions,
+    DataOptions,
+    ModelOptions,
+    RecordOptions,
+    RunOptions,
+    TrainingOptions,
+)
 from .parser import CommandParser
 
 if TYPE_CHECKING:
@@ -23,12 +31,15 @@ DESCRIPTION = (
 
 def run(argv: list[str]) -> None:
     """Measure, print, and write the results where `--output-dir` says."""
-    options = [AdapterOptions, BenchmarkOptions, ModelOptions, DataOptions, TrainingOptions, RunOptions]
-    adapter, benchmark, model, data, training, output, _ = CommandParser("evaluate", DESCRIPTION, options).parse(argv)
+    options = [AdapterOptions, BenchmarkOptions, ModelOptions, DataOptions, TrainingOptions, RunOptions, RecordOptions]
+    parser = CommandParser("evaluate", DESCRIPTION, options)
+    adapter, benchmark, model, data, training, output, record, _ = parser.parse(argv)
     from .run_folder import check_output_dir
 
     if output.output_dir is not None:
         check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
+    if record.record and (adapter.adapter is None or not Path(adapter.adapter).is_dir()):
+        raise AlmPromptError("--record writes into the folder of an adapter; name one with --adapter")
     if benchmark.base_to_novel:
         if adapter.adapter is not None:
             raise AlmPromptError("--base-to-novel trains its own adapters; leave out --adapter")
@@ -38,7 +49,7 @@ def run(argv: list[str]) -> None:
             raise AlmPromptError(
                 "methods, seeds, folds and training flags belong to the benchmark; add --base-to-novel"
             )
-        _accuracy(adapter.adapter, model, data, output)
+        _accuracy(adapter.adapter, model, data, output, record.record)
 
 
 def _benchmark(
@@ -84,36 +95,60 @@ def _benchmark(
     print(f"\n{result.markdown(title)}\nwritten to {folder}: {written}")
 
 
-def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions) -> None:
-    from ..evaluation import accuracy, macro_f1, predict_features
+def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions, record: bool) -> None:
+    from ..evaluation import accuracy, macro_f1
     from ..evaluation.rows import RESULTS_NAME, write_text
-    from .loading import open_cache, open_classifier, open_clips
+    from ..hub import record_results
     from .run_folder import open_output_dir
 
     start = time.perf_counter()
-    clips = open_clips(data)
-    classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
-    clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
-    encoder_mode = classifier.class_head.encoder_mode
-    cache = open_cache(model, keep=encoder_mode == "frozen")
-    predictions = predict_features(classifier, cache.features(classifier, processor, clips))
-    references = clips.label_ids(classifier.class_names)
+    classifier, predictions, references = classify(adapter, model, data)
     results: dict[str, Any] = {
         "accuracy": accuracy(predictions, references),
         "macro_f1": macro_f1(predictions, references),
-        "clips": len(clips),
+        "clips": len(references),
         "classes": classifier.class_names,
     }
     print(
         f"accuracy {100 * results['accuracy']:.1f} %, macro F1 {100 * results['macro_f1']:.1f} % "
-        f"on {len(clips)} clips of {len(classifier.class_names)} classes"
+        f"on {len(references)} clips of {len(classifier.class_names)} classes"
     )
+    if record:
+        figures = {name: results[name] for name in ("accuracy", "macro_f1")}
+        how = f"{len(references)} clips of {len(classifier.class_names)} classes"
+        record_results(adapter, figures, dataset=Path(data.data).name, protocol=how)
     if output.output_dir is not None:
         folder = Path(output.output_dir)
         open_output_dir(folder, overwrite=output.overwrite)
         write_text(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         settings = {"adapter": adapter, **vars(model), **vars(data)}
+        encoder_mode = classifier.class_head.encoder_mode
         _record(folder, settings, [], time.perf_counter() - start, encoder_mode, classifier, results)
+
+
+def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tuple[Any, list[int], list[int]]:
+    """Classify the clips that an adapter was not trained on.
+
+    Args:
+        adapter: folder or Hub id of an adapter; `None` for zero-shot.
+        model: the model.
+        data: the clips.
+
+    Returns:
+        The classifier, and per clip the index of the predicted and of the true class.
+
+    Raises:
+        AlmPromptError: something cannot be opened, or all clips were in training.
+    """
+    from ..evaluation import predict_features
+    from .loading import open_cache, open_classifier, open_clips
+
+    clips = open_clips(data)
+    classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
+    clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
+    cache = open_cache(model, keep=classifier.class_head.encoder_mode == "frozen")
+    predictions = predict_features(classifier, cache.features(classifier, processor, clips))
+    return classifier, predictions, clips.label_ids(classifier.class_names)
 
 
 def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:

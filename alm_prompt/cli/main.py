@@ -21,6 +21,8 @@ COMMANDS = {
     "predict": "classify audio files",
     "neighbors": "make acoustic neighbours for your classes with a chat model, and measure them",
     "report": "tables of benchmark results, with published figures beside them: Markdown, LaTeX, CSV, HTML",
+    "plot": "draw neighbours, benchmark rows, predictions or a training run",
+    "push": "upload an adapter to the Hub, with its card",
     "convert": "turn an official checkpoint (Pengi, MS-CLAP, LAION CLAP, ReCLAP) into a folder that --model opens",
     "export": "write an adapter's class embeddings, and its audio tower as ONNX, for use without this package",
     "cache": "say what the cache of features and margins holds, or delete it",
