@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from ..cache import caching_in
-from ..data import AudioClips
+from ..data import AudioClips, check_leaks
 from ..errors import AlmPromptError
 from ..models.fingerprint import audio_fingerprint, text_fingerprint
 from .ranks import Rank
@@ -19,7 +19,6 @@ from .rows import RowStore, failed_row, row_key, run_name
 from .run import EncodedClips, train_and_measure
 
 if TYPE_CHECKING:
-    from ..data import Split
     from ..models import AlmForAudioClassification, AlmProcessor
     from ..training import AudioFeatureCache
     from .grid import Run
@@ -78,7 +77,7 @@ class Runner:
         Raises:
             AlmPromptError: a clip is on both sides of a split.
         """
-        _check_leaks(run.split for run, _ in self.pending)
+        _check_leaks(run for run, _ in self.pending)
         progress = progress and self.rank.index == 0
         bar = tqdm(total=len(self.pending), desc="Benchmark", unit="run", disable=not progress)
         with bar, caching_in(self.cache.folder):
@@ -124,9 +123,9 @@ def _data(run: Run) -> tuple[Any, Any]:
     return run.facts["dataset"], run.facts.get("target_dataset")
 
 
-def _check_leaks(splits: Iterable[Split]) -> None:
-    for split in {id(split): split for split in splits}.values():
-        split.check_leaks()
+def _check_leaks(runs: Iterable[Run]) -> None:
+    for run in {(id(run.split), id(run.target)): run for run in runs}.values():
+        check_leaks(run.split.train, run.test_clips)
 
 
 def _say(bar: tqdm, row: Mapping[str, Any], word: str) -> None:
