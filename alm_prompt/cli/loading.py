@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ..training import AudioFeatureCache
 
 SHIPPED = "shipped"
+# More processes than this read clips faster than any tower encodes them.
+MOST_WORKERS = 8
 
 
 def open_model(reference: str, options: ModelOptions | None = None) -> tuple[AlmForAudioClassification, AlmProcessor]:
@@ -137,7 +140,10 @@ def open_cache(options: ModelOptions, keep: bool = True) -> AudioFeatureCache:
     """The cache of audio features that the flags ask for; without `keep`, one that reads and writes nothing."""
     from ..training import AudioFeatureCache
 
-    return AudioFeatureCache(options.cache_dir, enabled=keep and not options.no_cache)
+    workers = options.num_workers
+    if workers is None:
+        workers = min((os.cpu_count() or 1) - 1, MOST_WORKERS)
+    return AudioFeatureCache(options.cache_dir, keep and not options.no_cache, workers)
 
 
 def open_neighbors(

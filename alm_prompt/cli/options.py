@@ -38,6 +38,9 @@ class ModelOptions(TextOptions):
         metadata={"help": "folder of cached audio features and margins; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"},
     )
     no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
+    num_workers: int | None = field(
+        default=None, metadata={"help": "processes that read clips; if unset, one less than there are CPUs, at most 8"}
+    )
     fast: Literal["auto", "off"] = field(
         default="auto",
         metadata={"help": "the same results in less time and memory where that can be had, or `off`: the plain way"},
@@ -49,6 +52,8 @@ class ModelOptions(TextOptions):
     def __post_init__(self) -> None:
         if not 0 < self.text_memory < math.inf:
             raise AlmPromptError(f"--text-memory must be greater than 0 GiB, got {self.text_memory}")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise AlmPromptError(f"--num-workers must be at least 0, got {self.num_workers}")
 
 
 @dataclass

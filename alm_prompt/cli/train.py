@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Learn prompts for your classes from a few clips or sentences of each, and save them as an adapter."
 LOG_EVERY = 0.1  # of all steps
+# Flags that can be others when a run is resumed: where things are kept, what is spent on them.
+PASSING = ("cache_dir", "no_cache", "num_workers", "text_memory")
 
 
 def run(argv: list[str]) -> None:
@@ -94,12 +96,9 @@ def _trainer(
 
 
 def _settings(*options: Any) -> dict[str, Any]:
-    """What decides a run, beside what it learns from; it is compared when the run is resumed.
-
-    What is kept and how much memory is taken can be another then.
-    """
+    """What decides a run, beside what it learns from; it is compared when the run is resumed."""
     chosen = {item.name: getattr(group, item.name) for group in options for item in fields(group)}
-    return {name: value for name, value in chosen.items() if name not in ("cache_dir", "no_cache", "text_memory")}
+    return {name: value for name, value in chosen.items() if name not in PASSING}
 
 
 def _record(

@@ -8,10 +8,13 @@ projection, the device and the library that computes. A file holds features by t
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import BatchFeature
 from transformers.utils.logging import tqdm
 
 from ..audio.waveform import content_hash
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # Few enough that a killed run loses seconds of work, many enough that a large dataset is not a million files.
 CLIPS_PER_SHARD = 64
+# Fewer clips than this are read sooner than a process for them is started.
+CLIPS_PER_WORKER = 32
 
 
 class AudioFeatureCache:
@@ -35,11 +40,14 @@ class AudioFeatureCache:
     Args:
         cache_dir: where to keep the features; by default `$ALM_PROMPT_CACHE`, else `~/.cache/alm_prompt`.
         enabled: `False` neither reads nor writes the disk. The features are the same, bit for bit.
+        num_workers: processes that read clips and make the tower's input of them, while the tower encodes others;
+            fewer where there is little to read, 0: none. The features are the same.
     """
 
-    def __init__(self, cache_dir: str | Path | None = None, enabled: bool = True) -> None:
+    def __init__(self, cache_dir: str | Path | None = None, enabled: bool = True, num_workers: int = 0) -> None:
         self.cache_dir = Path(cache_dir or default_cache_folder())
         self.enabled = enabled
+        self.num_workers = num_workers
 
     @property
     def folder(self) -> Path | None:
@@ -82,14 +90,32 @@ class AudioFeatureCache:
         pending: dict[str, torch.Tensor] = {}
         try:
             with in_eval_mode(model.alm.audio_tower, model.alm.audio_projection, model.class_head):
-                for key in tqdm(missing, desc="Encoding audio", unit="clip", disable=not (progress and missing)):
-                    pending[key] = _encode(model, processor, sources[key])
+                inputs = self._inputs(processor, [sources[key] for key in missing])
+                bar = tqdm(missing, desc="Encoding audio", unit="clip", disable=not (progress and missing))
+                for key, clip_inputs in zip(bar, inputs, strict=True):
+                    pending[key] = _encode(model, clip_inputs)
                     if len(pending) == CLIPS_PER_SHARD:
                         features.update(self._keep(shards, pending))
                         pending = {}
         finally:
             features.update(self._keep(shards, pending))
         return torch.stack([features[key] for key in keys])
+
+    def _inputs(self, processor: AlmProcessor, sources: Sequence[Any]) -> Iterator[BatchFeature]:
+        """What the audio tower reads of every clip, in order.
+
+        Raises:
+            AlmPromptError: a clip cannot be read.
+        """
+        workers = min(self.num_workers, len(sources) // CLIPS_PER_WORKER)
+        # With a generator of its own, the loader leaves the random state of the run alone.
+        loader = DataLoader(
+            _Inputs(processor, sources), batch_size=None, num_workers=workers, generator=torch.Generator()
+        )
+        for inputs in loader:
+            if isinstance(inputs, AlmPromptError):
+                raise inputs
+            yield BatchFeature(inputs)
 
     def _folder(self, alm: AlmModel, processor: AlmProcessor) -> Path:
         return store_folder(
@@ -109,7 +135,27 @@ class AudioFeatureCache:
         return features
 
 
+class _Inputs(Dataset):
+    """Inputs of the audio tower by clip, or why there are none.
+
+    The loader would put an error that is raised in another process into a page of traceback.
+    """
+
+    def __init__(self, processor: AlmProcessor, sources: Sequence[Any]) -> None:
+        self.processor = processor
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor] | AlmPromptError:
+        try:
+            return dict(self.processor(audio=self.sources[index]))
+        except AlmPromptError as error:
+            return error
+
+
 @torch.no_grad()
-def _encode(model: AlmForAudioClassification, processor: AlmProcessor, source: Any) -> torch.Tensor:
-    inputs = processor(audio=source).to(device=model.device, dtype=model.dtype)
+def _encode(model: AlmForAudioClassification, inputs: BatchFeature) -> torch.Tensor:
+    inputs = inputs.to(device=model.device, dtype=model.dtype)
     return model.get_audio_features(**inputs)[0].float().cpu()

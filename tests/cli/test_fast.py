@@ -73,6 +73,7 @@ def test_explain_shows_what_falls_back(capfd: pytest.CaptureFixture[str]) -> Non
         (["--text-memory", "0"], "--text-memory must be greater than 0 GiB, got 0.0"),
         (["--text-memory", "nan"], "--text-memory must be greater than 0 GiB, got nan"),
         (["--text-memory", "1e-7"], "text_tower.memory is 0.1 MiB, but the activations of one prompt of "),
+        (["--num-workers", "-1"], "--num-workers must be at least 0, got -1"),
         (["--batch-size", "0"], "--batch-size must be greater than 0, got 0"),
     ],
 )

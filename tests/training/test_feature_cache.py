@@ -13,7 +13,7 @@ from peft import PeftModel, get_peft_model
 
 from alm_prompt.data.sources import load_folder
 from alm_prompt.models import AlmForAudioClassification
-from alm_prompt.training import AudioFeatureCache
+from alm_prompt.training import AudioFeatureCache, feature_cache
 
 NewProcessor = Callable[..., Any]
 
@@ -34,6 +34,27 @@ def test_features_are_those_of_the_model_with_and_without_cache(
     assert processor.count == 2 * len(clips)
     assert expected.dtype == torch.float32
     assert all(torch.equal(expected, features) for features in (filled, read, uncached))
+
+
+def test_workers_give_the_same_features_and_leave_the_random_state_alone(
+    tiny_alm: AlmForAudioClassification, new_processor: NewProcessor, sounds: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(feature_cache, "CLIPS_PER_WORKER", 1)
+    clips, state = load_folder(sounds), torch.get_rng_state()
+    expected = AudioFeatureCache(enabled=False).features(tiny_alm, new_processor(), clips, progress=False)
+    processor = new_processor()
+    cache = AudioFeatureCache(enabled=False, num_workers=2)
+    assert torch.equal(cache.features(tiny_alm, processor, clips, progress=False), expected)
+    assert processor.count == 0  # In this process.
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_few_clips_are_read_without_workers(
+    tiny_alm: AlmForAudioClassification, new_processor: NewProcessor, sounds: Path
+) -> None:
+    processor = new_processor()
+    AudioFeatureCache(enabled=False, num_workers=2).features(tiny_alm, processor, load_folder(sounds), progress=False)
+    assert processor.count == 5
 
 
 def test_no_cache_touches_no_disk(

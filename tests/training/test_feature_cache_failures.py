@@ -166,16 +166,26 @@ def test_read_only_cache_is_read(
     assert processor.count == len(clips)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_clip_is_named_and_the_work_before_it_kept(
-    tiny_alm: AlmForAudioClassification, new_processor: NewProcessor, sounds: Path, cache: AudioFeatureCache
+    workers: int,
+    tiny_alm: AlmForAudioClassification,
+    new_processor: NewProcessor,
+    sounds: Path,
+    cache: AudioFeatureCache,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(feature_cache, "CLIPS_PER_WORKER", 1)
+    cache.num_workers = workers
     clips = load_folder(sounds)
     last = Path(list(clips)[-1].source)
     good = last.read_bytes()
     last.write_text("this is not audio")
-    with pytest.raises(AlmPromptError, match=last.name):
+    with pytest.raises(AlmPromptError, match=last.name) as error:
         cache.features(tiny_alm, new_processor(), clips, progress=False)
+    assert "\n" not in str(error.value)
     last.write_bytes(good)
+    cache.num_workers = 0
     processor = new_processor()
     cache.features(tiny_alm, processor, clips, progress=False)
     assert processor.count == 1
