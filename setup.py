@@ -51,7 +51,8 @@ EXTRAS_REQUIRE = {
 PACKAGE_DATA = [
     "py.typed",
     "assets/**/*",
-    "prompts/data/**/*", "evaluation/published/*.yaml",
+    "prompts/data/**/*",
+    "evaluation/published/*.yaml",
     "evaluation/*/*.yaml",
     "hub/*.md",
     "methods/*/*.bib",

@@ -27,8 +27,8 @@ HOW_TO_READ = (
     "against: points by which a method is ▲ better or ▼ worse than the reference method; = where they round to 0.0.",
     "p: paired sign-flip test, two-sided, over the runs that both methods made; pairs is their number, and p is never "
     "below 2 / 2^pairs. Seeds share test clips, so p is rather too small; many comparisons make small ones likely.",
-    "published: the paper's figure. Compare differences, and only inside one track: classes, folds, seeds and recipes "
-    "of two tracks differ.",
+    "published: the paper's figure; published difference: points above or below the paper's figure of the reference "
+    "method. Compare differences, and only inside one track: classes, folds, seeds and recipes of two tracks differ.",
 )
 
 

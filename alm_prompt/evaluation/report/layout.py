@@ -61,7 +61,7 @@ def comparison_table(
         _number("pairs"),
         _number("95 % interval", "low", "high"),
         _number("published", "published", "published_deviation"),
-        _number(f"published against {reference}", "published_difference", "published_outcome"),
+        _number("published difference", "published_difference", "published_outcome"),
     )
     rows = [
         (

@@ -25,7 +25,7 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
         "data": ", ".join(dict.fromkeys(dataset_of(row) or UNKNOWN for row in rows)),
         "shots": _listed(rows, "shots"),
         "seeds": _listed(rows, "seed"),
-        "folds": _listed(rows, "fold", absent="one"),
+        "folds": _listed(rows, "fold", absent="single"),
         "encoders": _by_method(rows, lambda row: row["encoder_mode"]),
         "class text": _by_method(rows, _class_text),
         "logit scale": _by_method(rows, lambda row: f"{row['logit_scale']:.2f}"),
