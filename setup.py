@@ -52,7 +52,6 @@ PACKAGE_DATA = [
     "py.typed",
     "assets/**/*",
     "prompts/data/**/*",
-    "evaluation/published/*.yaml",
     "evaluation/*/*.yaml",
     "hub/*.md",
     "methods/*/*.bib",
