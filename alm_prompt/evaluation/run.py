@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..models import AlmForAudioClassification, AlmProcessor
     from .grid import Run
 
-# Clips classified in one forward pass; the class prompts are encoded once per pass.
+# Clips classified in one forward pass.
 EVAL_BATCH = 128
 # The result is the adapter at the end: a run leaves nothing behind, and the benchmark shows the progress.
 QUIET = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True, "dataloader_pin_memory": False}
