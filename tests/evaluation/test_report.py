@@ -19,6 +19,7 @@ from alm_prompt.evaluation.report import (
     markdown_table,
     summarise,
 )
+from alm_prompt.evaluation.statistics import bootstrap_interval
 
 Rows = list[dict[str, Any]]
 MakeRow = Callable[..., dict[str, Any]]
@@ -58,12 +59,22 @@ def test_both_reductions_of_h(base_to_novel_rows: Rows) -> None:
 
 
 def test_every_data_set_counts_the_same_whatever_its_folds(make_row: MakeRow) -> None:
-    one = [make_row("palm", 0, fold, dataset="ESC50", accuracy=0.9) for fold in "12345"]
-    other = [make_row("palm", 0, None, dataset="SESA", accuracy=0.5)]
-    [summary] = summarise([*one, *other])
-    assert summary.figures["accuracy"] == Score(pytest.approx(0.7))
-    [comparison] = compare([*one, *other])
-    assert comparison.score.mean == pytest.approx(0.7)
+    gains = [("ESC50", "1", 0.1), ("ESC50", "2", 0.1), ("ESC50", "3", 0.1), ("SESA", None, -0.08)]
+    rows = [
+        make_row(method, 0, fold, dataset=dataset, accuracy=0.5 + gain * learned)
+        for method, learned in (("zero-shot", 0), ("palm", 1))
+        for dataset, fold, gain in gains
+    ]
+    assert summarise(rows)[1].figures["accuracy"] == Score(pytest.approx(0.5 + (0.1 - 0.08) / 2))
+    weighted = [0.1 / 3, 0.1 / 3, 0.1 / 3, -0.08]
+    extreme = 0
+    for signs in itertools.product((1, -1), repeat=4):
+        extreme += abs(sum(s * w for s, w in zip(signs, weighted, strict=True))) >= abs(sum(weighted)) - 1e-12
+    found = compare(rows, "zero-shot")[1]
+    assert (found.method, found.difference) == ("palm", pytest.approx(0.01))
+    # Unweighted, the three folds of ESC50 would make it 0.25.
+    assert found.p == extreme / 16 == 1
+    assert found.interval == bootstrap_interval([0.6, 0.6, 0.6, 0.42], [1 / 3, 1 / 3, 1 / 3, 1])
 
 
 def test_comparison_against_a_hand_loop(base_to_novel_rows: Rows) -> None:
@@ -98,6 +109,14 @@ def test_wins_and_losses_have_sign_symbol_and_word(base_to_novel_rows: Rows) -> 
     assert line(lines, figure="base", method="coop")["against zero-shot"] == "▲ +15.0 better"
     assert line(lines, figure="novel", method="coop")["against zero-shot"] == "▼ \N{MINUS SIGN}10.0 worse"
     assert line(lines, figure="novel", method="coop+sept")["against zero-shot"] == "= 0.0 equal"
+
+
+def test_fewer_novel_clips_given_to_base_classes_are_better(base_to_novel_rows: Rows) -> None:
+    rows = [row | {"novel_to_base": 0.1} if row["method"] == "coop" else row for row in base_to_novel_rows]
+    told = line(cells(build_report(rows, "page"), 0, 1), figure="novel to base (g)", method="coop")[
+        "against zero-shot"
+    ]
+    assert told == "▲ \N{MINUS SIGN}20.0 better"
 
 
 def test_published_figures_of_the_same_data_stand_beside_ours(base_to_novel_rows: Rows) -> None:

@@ -94,6 +94,11 @@ def test_many_runs_are_sampled_close_to_the_exact_p() -> None:
     assert sampled == paired_sign_flip_test([*differences, 0.0])
 
 
+def test_sampled_p_counts_the_measured_pattern() -> None:
+    # None of 9999 random patterns of 30 signs is all plus or all minus.
+    assert paired_sign_flip_test([0.1] * 30) == 1 / 10_000
+
+
 def test_no_pairs_are_refused() -> None:
     with pytest.raises(AlmPromptError, match="there are none"):
         paired_sign_flip_test([])
