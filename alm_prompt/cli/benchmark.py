@@ -220,17 +220,17 @@ def _print_costs(recipe: Recipe, runner: Runner, impossible: Sequence[Mapping[st
     print(f"{recipe.name}: {recipe.title}")
     for field in ("datasets", "shots", "seeds"):
         print(f"  {field}: {', '.join(map(str, getattr(recipe, field)))}")
-    print(f"  {'method':<28}{'runs':>6}{'to do':>7}{'s/run':>9}  from")
+    print(f"  {'method':<28}{'runs':>6}{'to do':>7}{'min':>8}  from")
     costs = expected_costs(runner)
     for cost in costs:
         source = cost.problem or (f"{cost.measured} finished runs" if cost.measured else "two epochs of one run")
-        print(f"  {cost.method:<28}{cost.runs:>6}{cost.pending:>7}{cost.seconds:>9.1f}  {source}")
+        print(f"  {cost.method:<28}{cost.runs:>6}{cost.pending:>7}{cost.seconds / 60:>8.1f}  {source}")
     for row in impossible:
         print(f"  not possible: {row['method']}, seed {row['seed']}: {row['error']}")
-    minutes = sum(cost.pending * cost.seconds for cost in costs) / 60
+    minutes = sum(cost.seconds for cost in costs) / 60
     print(
-        f"expected: {minutes:.0f} min in one process, without encoding audio; what was not measured on a data set is "
-        "taken to be as on the first"
+        f"expected: {minutes:.1f} min in one process, without encoding audio; the time of a method is taken to grow "
+        "with the training clips"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ..training import AlmTrainingArguments
@@ -26,7 +25,7 @@ class MethodCost:
         method: its label.
         runs: how many there are in the grid.
         pending: how many of them have no row.
-        seconds: expected seconds of one.
+        seconds: expected seconds of all that are pending.
         measured: from how many finished runs; 0 where it was taken from a probe.
         problem: why it cannot be run, if it cannot.
     """
@@ -40,21 +39,27 @@ class MethodCost:
 
 
 def expected_costs(runner: Runner) -> list[MethodCost]:
-    """Cost of every method: the mean of its finished runs, else of a probe on the first data set."""
+    """Cost of every method, taken to grow with the number of training clips.
+
+    What is known of a method are its finished runs, or else a probe: two epochs of the run with the most clips.
+    """
     return [_cost(runner, label) for label in dict.fromkeys(run.label for run, _ in runner.begun)]
 
 
 def _cost(runner: Runner, label: str) -> MethodCost:
     runs = sum(run.label == label for run, _ in runner.begun)
     pending = [run for run, _ in runner.pending if run.label == label]
-    known = [row["seconds"] for row in runner.rows() if row["method"] == label]
-    if known:
-        return MethodCost(label, runs, len(pending), fmean(known), len(known))
+    clips = [len(run.split.train) for run in pending]
+    finished = [row for row in runner.rows() if row["method"] == label]
+    if finished:
+        rate = sum(row["seconds"] for row in finished) / sum(row["train_clips"] for row in finished)
+        return MethodCost(label, runs, len(pending), rate * sum(clips), len(finished))
     try:
-        return MethodCost(label, runs, len(pending), _probe(runner, pending[0]))
+        rate = _probe(runner, pending[clips.index(max(clips))]) / max(clips)
     # What fails here would be listed as a failed run, and is no reason not to tell the cost of the others.
     except Exception as error:
         return MethodCost(label, runs, len(pending), problem=one_line_reason(error))
+    return MethodCost(label, runs, len(pending), rate * sum(clips))
 
 
 def _probe(runner: Runner, run: Run) -> float:
