@@ -83,10 +83,12 @@ def export_audio_tower(
         The largest difference between the file's output and the model's, relative to the largest feature.
 
     Raises:
-        AlmPromptError: a package is missing, the front end reads patches, or the file computes something else than
-            the model.
+        AlmPromptError: a package is missing, the front end reads patches or views for feature fusion, or the file
+            computes something else than the model.
     """
     check_onnx()
+    if feature_extractor.fusion:
+        raise AlmPromptError("an audio tower with feature fusion cannot be exported; use the model itself")
     if feature_extractor.pad == "patch":
         raise AlmPromptError(
             "a front end with pad='patch' gives every clip its own number of patches, which cannot be exported; use "

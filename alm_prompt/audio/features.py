@@ -177,6 +177,26 @@ def patches(log_mel: torch.Tensor, frames: int, hop: int) -> torch.Tensor:
     return log_mel.unfold(0, frames, hop).transpose(1, 2).contiguous()
 
 
+def fusion_views(log_mel: torch.Tensor, frames: int) -> torch.Tensor:
+    """What feature fusion reads of a long clip: all of it, shrunk, and three parts (arXiv 2211.06687, section 3.3).
+
+    The published code draws each part at random from a third of the possible starts; here it is the middle one.
+
+    Args:
+        log_mel: `[T, n_mels]` with T > frames.
+        frames: Frames of a view.
+
+    Returns:
+        `[4, frames, n_mels]`: the whole, then parts from its front, middle and back.
+    """
+    thirds = torch.arange(len(log_mel) - frames + 1).tensor_split(3)
+    # Two or three possible starts leave no more than one for a third, and none for the last ones.
+    starts = [int(third[len(third) // 2]) if len(third) else 0 for third in thirds]
+    size = (frames, log_mel.shape[1])
+    whole = torch.nn.functional.interpolate(log_mel[None, None], size, mode="bilinear", align_corners=False)[0]
+    return torch.cat([whole, torch.stack([log_mel[start : start + frames] for start in starts])])
+
+
 def _log(mel: torch.Tensor, spec: LogMelSpec) -> torch.Tensor:
     mel = mel.clamp(min=spec.log_floor) + spec.log_offset
     return (10.0 * mel.log10() if spec.log == "db" else mel.log()).float()

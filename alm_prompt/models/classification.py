@@ -143,7 +143,7 @@ class AlmForAudioClassification(AlmPreTrainedModel):
 
         Args:
             input_features: `[B, ...]` from the processor; not needed with `audio_features`.
-            feature_mask: `[B, P]` for towers that read patches.
+            feature_mask: `[B, P]` for towers that read patches or views.
             audio_features: `[B, d]` from [`get_audio_features`]; skips the audio tower.
             labels: `[B]` indices into `class_names`; asks for the loss.
             num_items_in_batch: number of labels over all micro-batches and processes of a step, from Trainer.

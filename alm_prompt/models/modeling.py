@@ -147,7 +147,7 @@ class AlmModel(AlmPreTrainedModel):
 
         Args:
             input_features: what the processor gives for the audio tower, `[B, ...]`.
-            feature_mask: `[B, P]` for towers that read patches, 1 on real ones.
+            feature_mask: `[B, P]` for towers that read patches or views, 1 on those to read.
 
         Returns:
             `[B, d]`, projected, not normalised.

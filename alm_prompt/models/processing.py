@@ -20,7 +20,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ..audio.features import LogMelSpec, fit_length, log_mel, pad_to_patches, patches
+from ..audio.features import LogMelSpec, fit_length, fusion_views, log_mel, pad_to_patches, patches
 from ..audio.reference import read_reference
 from ..audio.waveform import read_waveform
 from ..errors import AlmPromptError
@@ -31,6 +31,7 @@ from .modeling import HUB_ARGUMENTS
 
 # Part of every fingerprint: raise it when the front end gives other numbers for the same settings.
 FRONT_END_VERSION = 1
+FUSION_VIEWS = 4
 FIXED_LENGTH_PADS = ("repeatpad", "tile", "zero")
 # Keys that `transformers` writes beside the settings.
 BOOKKEEPING_KEYS = ("feature_extractor_type", "processor_class")
@@ -49,6 +50,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             the last one cut; `"zero"`: zeros; `"patch"`: zeros up to a whole number of patches (YAMNet).
         patch_frames: Frames of one patch, with `pad="patch"`.
         patch_hop: Frames from one patch to the next, with `pad="patch"`.
+        fusion: Whether a clip longer than `clip_seconds` is read whole, as four views of that length for an audio
+            tower with feature fusion, and not cropped: see [`~alm_prompt.audio.features.fusion_views`].
         mel_filters: `[n_fft // 2 + 1, n_mels]` mel filters of a checkpoint, in place of those that the settings
             describe. They are saved beside the settings, in `mel_filters.safetensors`.
         **settings: Fields of [`~alm_prompt.audio.features.LogMelSpec`].
@@ -66,6 +69,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         pad: str = "repeatpad",
         patch_frames: int | None = None,
         patch_hop: int | None = None,
+        fusion: bool = False,
         mel_filters: torch.Tensor | None = None,
         **settings: Any,
     ) -> None:
@@ -79,6 +83,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             raise AlmPromptError(f"pad={pad!r} is unknown; choose one of {[*FIXED_LENGTH_PADS, 'patch']}")
         if pad == "patch" and not (patch_frames and patch_hop):
             raise AlmPromptError("pad='patch' needs patch_frames and patch_hop")
+        if pad == "patch" and fusion:
+            raise AlmPromptError("pad='patch' reads clips of any length; leave out fusion")
         if pad != "patch" and not clip_seconds:
             raise AlmPromptError(f"pad={pad!r} needs clip_seconds, the length that every clip is brought to")
         self.spec = LogMelSpec(**settings)
@@ -86,6 +92,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         self.pad = pad
         self.patch_frames = patch_frames
         self.patch_hop = patch_hop
+        self.fusion = fusion
         self.mel_filters = None if mel_filters is None else check_filters(mel_filters, self.spec)
 
     @property
@@ -109,6 +116,9 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             "patch_hop": self.patch_hop,
             "feature_extractor_type": type(self).__name__,
         }
+        # Only where there are any: front ends without them keep the fingerprints that features are cached under.
+        if self.fusion:
+            settings["fusion"] = True
         return settings if self.mel_filters is None else {**settings, "mel_filters": filters_digest(self.mel_filters)}
 
     def to_json_file(self, json_file_path: str | PathLike) -> None:
@@ -154,18 +164,25 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
 
         Returns:
             `input_features` `[B, 1, T, n_mels]`; with `pad="patch"` `[B, P, patch_frames, n_mels]` and `feature_mask`
-            `[B, P]`, 1 for a patch of the clip and 0 for padding up to the longest clip.
+            `[B, P]`, 1 for a patch of the clip and 0 for padding up to the longest clip; with `fusion`
+            `[B, 4, T, n_mels]` and `feature_mask` `[B, 4]`, 1 for what is read: all views of a long clip, the first
+            of a short one, whose others are copies of it.
 
         Raises:
             AlmPromptError: If there is no clip, a clip cannot be read, or `reference` with `pad="patch"`, whose
-                published loader has no other rules than these.
+                published loader has no other rules than these, or with `fusion`, whose random views are not offered.
         """
-        if reference and self.pad == "patch":
-            raise AlmPromptError("reference=True: a front end with pad='patch' has no random crop; leave it out")
+        if reference and (self.pad == "patch" or self.fusion):
+            front_end = "fusion" if self.fusion else "pad='patch'"
+            raise AlmPromptError(f"reference=True: a front end with {front_end} has no random crop; leave it out")
         clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
         if not clips:
             raise AlmPromptError("no audio given: the list of clips is empty")
         features = [self._clip_features(clip, sampling_rate, reference) for clip in clips]
+        if self.fusion:
+            mask = torch.stack([torch.arange(FUSION_VIEWS) < len(views) for views in features]).long()
+            views = torch.stack([views.expand(FUSION_VIEWS, -1, -1) for views in features])
+            return BatchFeature({"input_features": views, "feature_mask": mask}, tensor_type=return_tensors)
         if self.pad != "patch":
             return BatchFeature({"input_features": torch.stack(features)}, tensor_type=return_tensors)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(clip), dtype=torch.long) for clip in features], True)
@@ -178,10 +195,14 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         if reference:
             wave = read_reference(clip, sampling_rate, target_rate=rate, length=length, pad=self.pad)
         else:
-            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=self.clip_seconds)
+            longest = None if self.fusion else self.clip_seconds
+            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=longest)
         if self.pad == "patch":
             wave = pad_to_patches(wave, spec, self.patch_frames, self.patch_hop)
             return patches(log_mel(wave, spec, self.mel_filters), self.patch_frames, self.patch_hop)
+        if self.fusion and len(wave) > length:
+            mel, frames = log_mel(wave, spec, self.mel_filters), spec.num_frames(length)
+            return fusion_views(mel, frames) if len(mel) > frames else mel.unsqueeze(0)
         return log_mel(fit_length(wave, length, self.pad), spec, self.mel_filters).unsqueeze(0)
 
 
@@ -202,14 +223,14 @@ class AlmProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> AlmProcessor:
-        """Load from our own format or from an unfused LAION CLAP checkpoint.
+        """Load from our own format or from a LAION CLAP checkpoint.
 
         Args:
             pretrained_model_name_or_path: Folder or Hub id.
             **kwargs: Options of the Hub download, such as `revision`.
 
         Raises:
-            AlmPromptError: If the checkpoint is a fused CLAP.
+            AlmPromptError: If the front end of the checkpoint has a setting that is unknown.
         """
         # Code that a checkpoint brings along is never run, nor asked about.
         kwargs.pop("trust_remote_code", None)

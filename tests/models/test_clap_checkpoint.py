@@ -155,19 +155,12 @@ def test_every_padding_of_clap_gives_the_same_features(padding, clips):
     torch.testing.assert_close(features, expected.float(), rtol=0, atol=1e-4)
 
 
-def test_fused_checkpoints_are_refused_with_the_way_out(tmp_path):
-    small_clap(enable_fusion=True, fusion_type=None).save_pretrained(tmp_path)
-    ClapProcessor(ClapFeatureExtractor(truncation="fusion"), small_tokenizer()).save_pretrained(tmp_path)
-    with pytest.raises(AlmPromptError, match=r"enable_fusion=True.*laion/clap-htsat-unfused"):
-        AlmForAudioClassification.from_pretrained(tmp_path)
-    with pytest.raises(AlmPromptError, match=r"truncation='fusion'.*laion/clap-htsat-unfused"):
-        AlmProcessor.from_pretrained(tmp_path)
-
-
-def test_unknown_padding_is_refused(folder):
+def test_unknown_padding_and_truncation_are_refused(folder):
     settings = json.loads((folder / "processor_config.json").read_text())["feature_extractor"]
     with pytest.raises(AlmPromptError, match="'wrap' is unknown"):
         feature_settings_from_clap({**settings, "padding": "wrap"})
+    with pytest.raises(AlmPromptError, match="'drop' is unknown"):
+        feature_settings_from_clap({**settings, "truncation": "drop"})
 
 
 def test_default_clap_of_real_size_builds():

@@ -14,11 +14,6 @@ class HtsatAudioTower(nn.Module):
 
     def __init__(self, config: ClapAudioConfig) -> None:
         super().__init__()
-        if config.enable_fusion:
-            raise AlmPromptError(
-                "audio_config.enable_fusion=True: fused CLAP checkpoints are not supported; use an unfused one such as"
-                " laion/clap-htsat-unfused"
-            )
         self.config = config
         self.hidden_size = config.hidden_size
         self.model = ClapAudioModel(config)
@@ -32,10 +27,24 @@ class HtsatAudioTower(nn.Module):
         """Embed clips.
 
         Args:
-            input_features: Log-mel spectrograms `[B, 1, T, num_mel_bins]`, T at most 4 x `spec_size`.
-            feature_mask: Not used: every clip of this tower has the same length.
+            input_features: Log-mel spectrograms `[B, 1, T, num_mel_bins]`, T at most 4 x `spec_size`; with feature
+                fusion `[B, 4, T, num_mel_bins]`, see [`~alm_prompt.audio.features.fusion_views`].
+            feature_mask: With feature fusion `[B, 4]`, 1 on the views that are read: all of a long clip, the first of
+                a short one. Default: all. Else not used: every clip of this tower has the same length.
 
         Returns:
             Clip embeddings `[B, hidden_size]`, before the projection.
+
+        Raises:
+            AlmPromptError: In training mode, a batch with a single long clip, which batch norm cannot fuse.
         """
-        return self.model(input_features=input_features).pooler_output
+        if not self.config.enable_fusion:
+            return self.model(input_features=input_features).pooler_output
+        views = input_features.new_ones(input_features.shape[:2]) if feature_mask is None else feature_mask
+        is_longer = views.sum(dim=1) > 1
+        if self.training and is_longer.sum() == 1:
+            raise AlmPromptError(
+                "a batch with a single clip that is long enough for feature fusion cannot train this audio tower: its "
+                "batch norm needs two; train with encoder_mode='frozen', or on shorter clips"
+            )
+        return self.model(input_features=input_features, is_longer=is_longer[:, None]).pooler_output

@@ -18,6 +18,10 @@ RENAMED_PREFIXES = {
     "audio_projection.": "audio_projection.",
     "text_projection.": "text_projection.",
 }
+TRUNCATIONS: dict[str, dict[str, Any]] = {
+    "rand_trunc": {"mel_scale": "slaney", "mel_norm": "slaney"},
+    "fusion": {"mel_scale": "htk", "mel_norm": None, "fusion": True},
+}
 PADDINGS = {"repeatpad": "repeatpad", "repeat": "tile", "pad": "zero"}
 
 
@@ -25,7 +29,7 @@ def config_from_clap(config: ClapConfig) -> AlmConfig:
     """Say in an [`AlmConfig`] what a `ClapConfig` says.
 
     Args:
-        config: Configuration of an unfused `ClapModel`.
+        config: Configuration of a `ClapModel`.
 
     Returns:
         Configuration of the same dual encoder.
@@ -77,7 +81,8 @@ def feature_settings_from_clap(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the settings of a `ClapFeatureExtractor` to those of [`AlmFeatureExtractor`].
 
     Unfused CLAP was trained on slaney filters (the `rand_trunc` path of `transformers`); its random crop becomes our
-    deterministic centre crop.
+    deterministic centre crop. Fused CLAP was trained on torchaudio's (the `fusion` path); its random parts of a long
+    clip become those at fixed places.
 
     Args:
         settings: Content of a CLAP `preprocessor_config.json`.
@@ -86,12 +91,11 @@ def feature_settings_from_clap(settings: Mapping[str, Any]) -> dict[str, Any]:
         Keyword arguments of `AlmFeatureExtractor`.
 
     Raises:
-        AlmPromptError: If the settings belong to a fused checkpoint or name an unknown padding.
+        AlmPromptError: If the settings name an unknown truncation or padding.
     """
-    if settings["truncation"] != "rand_trunc":
+    if settings["truncation"] not in TRUNCATIONS:
         raise AlmPromptError(
-            f"feature extractor with truncation={settings['truncation']!r}: fused CLAP checkpoints are not supported;"
-            " use an unfused one (truncation='rand_trunc') such as laion/clap-htsat-unfused"
+            f"feature extractor truncation {settings['truncation']!r} is unknown; use {sorted(TRUNCATIONS)}"
         )
     if settings["padding"] not in PADDINGS:
         raise AlmPromptError(f"feature extractor padding {settings['padding']!r} is unknown; use {sorted(PADDINGS)}")
@@ -103,8 +107,7 @@ def feature_settings_from_clap(settings: Mapping[str, Any]) -> dict[str, Any]:
         "n_mels": settings["feature_size"],
         "f_min": float(settings["frequency_min"]),
         "f_max": float(settings["frequency_max"]),
-        "mel_scale": "slaney",
-        "mel_norm": "slaney",
+        **TRUNCATIONS[settings["truncation"]],
         "power": 2.0,
         "center": True,
         "log": "db",

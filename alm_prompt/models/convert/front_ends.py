@@ -28,8 +28,8 @@ LAION: dict[str, Any] = {
     "pad": "repeatpad",
 }
 
-# The same with feature fusion: its spectrograms come from torchaudio, with other filters (ReCLAP).
-LAION_FUSED: dict[str, Any] = {**LAION, "mel_scale": "htk", "mel_norm": None}
+# The same with feature fusion: its spectrograms come from torchaudio, with other filters.
+LAION_FUSED: dict[str, Any] = {**LAION, "mel_scale": "htk", "mel_norm": None, "fusion": True}
 
 # microsoft/CLAP 2022 (PANN Cnn14).
 MSCLAP_2022: dict[str, Any] = {

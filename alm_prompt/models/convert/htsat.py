@@ -10,6 +10,8 @@ from transformers import ClapAudioConfig
 from .mapping import FOURIER_REASON, LABELS_REASON, MEL_FILTERS_REASON, Part, Weights, count, size
 
 MEL_FILTERS = "logmel_extractor.melW"
+# Only an HTSAT with feature fusion has it.
+FUSION = "patch_embed.mel_conv2d.weight"
 TARGET = "audio_tower.model.audio_encoder."
 # In this order. `norm1` and `norm2` occur inside blocks only; all other norms keep their names.
 RENAMES = {
@@ -29,14 +31,13 @@ DROPS = {
 }
 
 
-def htsat_part(source: str, drops: dict[str, str] | None = None) -> Part:
+def htsat_part(source: str) -> Part:
     """Where the tensors of an HTSAT under a prefix go; its `qkv` must be [split][`split_qkv`] before.
 
     Args:
         source: prefix in the checkpoint.
-        drops: more patterns to leave out, each with its reason.
     """
-    return Part(source, TARGET, _rename, DROPS | (drops or {}))
+    return Part(source, TARGET, _rename, DROPS)
 
 
 def htsat_config(weights: Weights, source: str) -> ClapAudioConfig:
@@ -67,6 +68,7 @@ def htsat_config(weights: Weights, source: str) -> ClapAudioConfig:
         depths=[count(weights, block) for block in blocks],
         num_attention_heads=[size(weights, table, 1) for table in tables],
         mlp_ratio=size(weights, f"{source}layers.0.blocks.0.mlp.fc1.weight") / embed,
+        enable_fusion=f"{source}{FUSION}" in weights,
         hidden_dropout_prob=0.0,
         # HTSAT's own; it is at work in training mode only.
         drop_path_rate=0.1,

@@ -1,19 +1,18 @@
-"""LAION CLAP (Wu et al. 2023) as its authors store it, unfused, `630k-best.pt` and the like: HTSAT and RoBERTa."""
+"""LAION CLAP (Wu et al. 2023) as its authors store it, `630k-best.pt` and the like: HTSAT and RoBERTa."""
 
 from __future__ import annotations
 
 import re
 
-from ...errors import AlmPromptError
 from ..configuration import AlmConfig
 from .family import Family, FrontEnd
-from .front_ends import LAION as FRONT_END
-from .htsat import MEL_FILTERS, htsat_config, htsat_part
+from .front_ends import LAION as UNFUSED
+from .front_ends import LAION_FUSED as FUSED
+from .htsat import FUSION, MEL_FILTERS, htsat_config, htsat_part
 from .mapping import Part, Weights, size
 from .text_models import roberta_config, text_part
 
 AUDIO, TEXT = "audio_branch.", "text_branch."
-FUSION = "patch_embed.mel_conv2d.weight"
 
 
 def mlp_name(name: str) -> str:
@@ -38,12 +37,15 @@ def mlp_settings(weights: Weights) -> dict[str, object]:
     return {"kind": "mlp", "hidden_size": size_between, "activation": "relu", "bias": True}
 
 
-def _config(weights: Weights) -> AlmConfig:
+def front_end(weights: Weights) -> FrontEnd:
+    """The front end that the audio tower was trained with, by its layers for feature fusion."""
     if f"{AUDIO}{FUSION}" in weights:
-        raise AlmPromptError(
-            "the checkpoint is a fused LAION CLAP, which is not supported; take an unfused one such as "
-            "630k-audioset-best.pt"
-        )
+        # The filters in a fused checkpoint are a left-over: it read spectrograms made outside, by torchaudio.
+        return FrontEnd(FUSED, None)
+    return FrontEnd(UNFUSED, weights.get(f"{AUDIO}{MEL_FILTERS}"))
+
+
+def _config(weights: Weights) -> AlmConfig:
     return AlmConfig(
         audio_config=htsat_config(weights, AUDIO),
         text_config=roberta_config(weights, TEXT),
@@ -60,5 +62,5 @@ LAION = Family(
     tokenizer="roberta-base",
     parts=(htsat_part(AUDIO), text_part(TEXT), *HEAD_PARTS),
     config=_config,
-    front_end=lambda weights: FrontEnd(FRONT_END, weights.get(f"{AUDIO}{MEL_FILTERS}")),
+    front_end=front_end,
 )

@@ -111,18 +111,48 @@ def swin_block(w: Weights, x: torch.Tensor, window: int, shift: int) -> torch.Te
     return x + linear(w, "mlp.fc2", F.gelu(linear(w, "mlp.fc1", layer_norm(w, "norm2", x))))
 
 
-def htsat(
-    w: Weights, mel: torch.Tensor, depths: tuple[int, ...], window: int = 8, spec_size: int = 256
-) -> torch.Tensor:
-    """Clip embedding `[B, width]` of log-mel spectrograms `[B, T, mels]`."""
-    mels = mel.shape[-1]
-    ratio = spec_size // mels
+def htsat_image(w: Weights, mel: torch.Tensor, spec_size: int) -> torch.Tensor:
+    """`[B, 1, spec_size, spec_size]` of log-mel spectrograms `[B, T, mels]`."""
+    ratio = spec_size // mel.shape[-1]
     mel = batch_norm(w, "bn0", mel, 2)
     if mel.shape[1] < spec_size * ratio:
         mel = bicubic_matrix(mel.shape[1], spec_size * ratio, mel.dtype) @ mel
     # Four stretches of time, one above the other along frequency.
-    image = torch.cat([chunk.transpose(1, 2) for chunk in mel.split(spec_size, dim=1)], dim=1)
-    patches = F.conv2d(image[:, None], w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=4)
+    return torch.cat([chunk.transpose(1, 2) for chunk in mel.split(spec_size, dim=1)], dim=1)[:, None]
+
+
+def fused(w: Weights, whole: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
+    """Attentional feature fusion (2D) of two maps `[B, width, H, W]`."""
+
+    def branch(x: torch.Tensor, name: str, first: int) -> torch.Tensor:
+        for conv in (first, first + 3):
+            x = F.conv2d(x, w[f"{name}.{conv}.weight"], w[f"{name}.{conv}.bias"])
+            x = batch_norm(w, f"{name}.{conv + 1}", x, 1)
+            x = x.clamp(min=0) if conv == first else x
+        return x
+
+    total = whole + parts
+    share = torch.sigmoid(branch(total, "local_att", 0) + branch(total.mean((2, 3), keepdim=True), "global_att", 1))
+    return 2 * whole * share + 2 * parts * (1 - share)
+
+
+def htsat(
+    w: Weights,
+    mel: torch.Tensor,
+    depths: tuple[int, ...],
+    window: int = 8,
+    spec_size: int = 256,
+    parts: tuple[torch.Tensor, ...] = (),
+) -> torch.Tensor:
+    """Clip embedding `[B, width]` of log-mel spectrograms `[B, T, mels]`; `parts` are fused with these."""
+    image = htsat_image(w, mel, spec_size)
+    patches = F.conv2d(image, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=4)
+    if parts:
+        conv = (w["patch_embed.mel_conv2d.weight"], w["patch_embed.mel_conv2d.bias"])
+        columns = [F.conv2d(htsat_image(w, part, spec_size), *conv, stride=(4, 12)) for part in parts]
+        missing = patches.shape[-1] - sum(column.shape[-1] for column in columns)
+        columns.append(patches.new_zeros(*patches.shape[:-1], missing))
+        patches = fused(within(w, "patch_embed.fusion_model."), patches, torch.cat(columns, dim=-1))
     x = layer_norm(w, "patch_embed.norm", patches.permute(0, 2, 3, 1))
     for stage, depth in enumerate(depths):
         for number in range(depth):

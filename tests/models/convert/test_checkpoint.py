@@ -152,13 +152,6 @@ def test_relatives_and_strangers_are_told_apart(name, message, convert):
         convert({name: torch.zeros(1)})
 
 
-def test_fused_laion_is_refused_with_the_way_out(converted, layouts, convert):
-    draw = layouts.Draw()
-    layouts.fusion(draw, "audio_branch.patch_embed.")
-    with pytest.raises(AlmPromptError, match=r"fused LAION CLAP.*630k-audioset-best\.pt"):
-        convert(converted("laion").weights | draw.weights, "laion")
-
-
 def test_an_unknown_family_is_refused(tmp_path):
     with pytest.raises(AlmPromptError, match="no family 'clap'; choose one of pengi, msclap-2022"):
         convert_checkpoint("clap", tmp_path / "a.pth", tmp_path / "out")
@@ -239,6 +232,27 @@ def test_fused_reclap_reads_the_spectrogram_of_torchaudio(converted):
     processor = AlmProcessor.from_pretrained(converted("reclap").folder)
     features = processor(audio=wave.numpy(), sampling_rate=48_000)["input_features"]
     torch.testing.assert_close(features[0, 0], expected, rtol=0, atol=5e-4)
+
+
+def test_fused_laion_reads_long_clips_in_views(converted, layouts, convert):
+    draw = layouts.Draw()
+    layouts.fusion(draw, "audio_branch.patch_embed.")
+    folder = convert(converted("laion").weights | draw.weights, "laion")
+    report = json.loads((folder / "conversion_report.json").read_text())
+    plain = converted("laion").report
+    assert report["tensors"]["written"] == plain["tensors"]["written"] + len(draw.weights)
+    assert not any("fusion" in name for names in report["dropped"].values() for name in names)
+    time = torch.arange(16 * 48_000) / 48_000
+    clip = torch.sin(2 * torch.pi * (100 + 100 * time) * time).numpy()
+    features = AlmProcessor.from_pretrained(folder)(audio=[clip, clip[: 3 * 48_000]], sampling_rate=48_000)
+    assert features["input_features"].shape == (2, 4, 1001, 64)
+    assert features["feature_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
+    model = AlmModel.from_pretrained(folder)
+    with torch.no_grad():
+        found = model.get_audio_features(**features)
+        whole_only = model.get_audio_features(features["input_features"][:, :1])
+    assert (found[0] - whole_only[0]).abs().max() > 1e-3
+    torch.testing.assert_close(found[1], whole_only[1])
 
 
 def test_reclap_without_fusion_reads_through_its_own_filters(converted, convert):

@@ -121,6 +121,23 @@ def test_sizes_are_read_from_the_shapes(layouts):
     assert not config.enable_fusion
 
 
+@torch.no_grad()
+def test_long_clips_are_fused_as_the_official_tower_does(layouts, official):
+    draw = layouts.Draw()
+    layouts.htsat(draw, "", 48_000, layouts.TINY_DEPTHS)
+    layouts.fusion(draw, "patch_embed.")
+    weights = {name: t.double() if t.is_floating_point() else t for name, t in draw.weights.items()}
+    tower = convert_tower(weights).double()
+    assert tower.config.enable_fusion
+    views = -30 + 15 * torch.randn(2, 4, 1001, 64, generator=torch.Generator().manual_seed(1)).double()
+    fused = official.htsat(weights, views[:, 0], (2, 2, 6, 2), parts=tuple(views[:, 1:].unbind(1)))
+    short = official.htsat(weights, views[:, 0], (2, 2, 6, 2))
+    assert (fused - short).abs().max() > 0.01
+    torch.testing.assert_close(tower(views), fused, rtol=0, atol=1e-12)
+    mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]])
+    torch.testing.assert_close(tower(views, mask), torch.stack([short[0], fused[1]]), rtol=0, atol=1e-12)
+
+
 def test_norms_outside_of_blocks_keep_their_names(layouts):
     draw = layouts.Draw()
     layouts.htsat(draw, "", 48_000, layouts.TINY_DEPTHS)
