@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..distributed import gather_rows, world
+
+if TYPE_CHECKING:
+    from .modeling import AlmModel
 
 # Prompts a process below which the exchange is not worth the wait.
 SMALLEST_SHARE = 32
@@ -32,16 +36,11 @@ def sharing_prompts(sharing: bool) -> Iterator[None]:
         _sharing.pop()
 
 
-def encode_in_shares(
-    encode: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor],
-    prompts: torch.Tensor,
-    mask: torch.Tensor,
-    shared: int,
-) -> torch.Tensor:
-    """Encode prompts that are the same in every process, each its share where they are shared and many.
+def encode_in_shares(alm: AlmModel, prompts: torch.Tensor, mask: torch.Tensor, shared: int) -> torch.Tensor:
+    """Encode prompts that are the same in every process; each its share, where they are many and shares allowed.
 
     Args:
-        encode: [`~models.AlmModel.encode_prompts`].
+        alm: the model; nothing is shared where its text tower's `fast` is off.
         prompts: `[N, L, e]`.
         mask: `[N, L]`.
         shared: number of leading tokens that are the same in all prompts.
@@ -50,10 +49,10 @@ def encode_in_shares(
         `[N, d]`, with the gradients that encoding all of them here would have after averaging over the processes.
     """
     rank, processes = world()
-    together = bool(_sharing) and _sharing[-1] and torch.is_grad_enabled()
-    if not together or processes == 1 or len(prompts) < SMALLEST_SHARE * processes:
-        return encode(prompts, mask, shared)
+    allowed = bool(_sharing) and _sharing[-1] and torch.is_grad_enabled() and alm.text_tower.fast == "auto"
+    if not allowed or processes == 1 or len(prompts) < SMALLEST_SHARE * processes:
+        return alm.encode_prompts(prompts, mask, shared)
     sizes = [len(prompts) // processes + (number < len(prompts) % processes) for number in range(processes)]
     start = sum(sizes[:rank])
     own = slice(start, start + sizes[rank])
-    return gather_rows(encode(prompts[own], mask[own], shared), sizes)
+    return gather_rows(alm.encode_prompts(prompts[own], mask[own], shared), sizes)

@@ -25,6 +25,7 @@ NAMES = [f"{one} {two}" for one, two in itertools.permutations(WORDS, 2)]
 NEIGHBORS = dict(zip(NAMES[:25], map(list, zip(NAMES[25:50], NAMES[50:75], strict=True)), strict=True))
 # The classes of each method, and the prompts of one training step: an odd number.
 METHODS = {"coop": (NAMES[:75], 75), "coop+sept": (NAMES[:25], 25 + 75), "cocoop+sept": (NAMES[:25], 8 * 25 + 75)}
+WAYS = ("auto", "off")
 
 
 def adapted(folder: Path, method: str) -> PeftModel:
@@ -44,10 +45,11 @@ def count_prompts(model: PeftModel) -> list[int]:
     return counts
 
 
-def gradients(folder: Path, method: str, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def gradients(folder: Path, method: str, fast: str, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Gradients of one step over all clips, in float64, and how many prompts this process encoded for it."""
     rank, processes = world()
     model = adapted(folder, method).double()
+    model.alm.text_tower.fast = fast
     wrapped = DistributedDataParallel(model) if processes > 1 else model
     own = slice(rank * 8 // processes, (rank + 1) * 8 // processes)
     counts = count_prompts(model)
@@ -79,8 +81,9 @@ def trained(folder: Path, clips: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 def main(folder: Path) -> None:
     clips = load_file(folder / "clips.safetensors")
     rank, processes = world()
-    for method in METHODS:
-        save_file(gradients(folder, method, clips), folder / f"{method}-{rank}-of-{processes}.safetensors")
+    for method, fast in itertools.product(METHODS, WAYS):
+        found = gradients(folder, method, fast, clips)
+        save_file(found, folder / f"{method}-{fast}-{rank}-of-{processes}.safetensors")
     save_file(trained(folder, clips), folder / f"trained-{rank}-of-{processes}.safetensors")
 
 

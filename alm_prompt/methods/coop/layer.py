@@ -84,5 +84,5 @@ class CoOpPrompt(PromptMethod):
             context = context.repeat_interleave(torch.tensor(bank.texts_per_class, device=context.device), dim=-3)
         prompts = layout.splice(context, alm.text_tower.token_embedding)
         arguments = (prompts, layout.mask, layout.shared(context))
-        features = encode_in_shares(alm.encode_prompts, *arguments) if common else alm.encode_prompts(*arguments)
+        features = encode_in_shares(alm, *arguments) if common else alm.encode_prompts(*arguments)
         return bank.class_means(features) if several else features
