@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import constants, hf_hub_download
 from peft import PeftModel, get_peft_model_state_dict
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, load_peft_weights
 from safetensors import SafetensorError
 
 from . import methods  # noqa: F401 (registers the methods that an adapter may be of)
 from .errors import AlmPromptError
-from .hub import TINY, TINY_FOLDER, hub_failures, is_repo_id, read_config
+from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config
+from .hub.escaping import plain
 from .models import AlmForAudioClassification
 
 
@@ -63,7 +64,12 @@ def adapter_folder(adapter: str | Path, *, revision: str | None = None, token: s
     with hub_failures(f"adapter {str(adapter)!r} cannot be opened", revision=revision):
         config = Path(hf_hub_download(str(adapter), CONFIG_NAME, revision=revision, token=token))
         # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
-        hf_hub_download(str(adapter), SAFETENSORS_WEIGHTS_NAME, revision=config.parent.name, token=token)
+        where = {"repo_id": str(adapter), "revision": config.parent.name, "token": token}
+        weights = Path(hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, **where))
+        expected = read_config(config.parent).get("weights_sha256")
+        if expected not in (None, file_sha256(weights)) and not constants.HF_HUB_OFFLINE:
+            # Else what was damaged on the way would stay in the cache for good.
+            hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, force_download=True, **where)
     return config.parent
 
 
@@ -82,13 +88,13 @@ def attach_adapter(model: AlmForAudioClassification, folder: Path, name: str) ->
     if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise AlmPromptError(f"adapter {name!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
     failures = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
-    with one_line(f"adapter {name!r} cannot be opened", failures):
+    with one_line(f"adapter {name!r} cannot be opened", failures), _as_before_on_failure(model):
         adapted = PeftModel.from_pretrained(model, str(folder))
         # PEFT drops a tensor whose name leads nowhere without a word.
         loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
         stray = sorted(load_peft_weights(str(folder), device="cpu").keys() - loaded.keys())
-    if stray:
-        raise AlmPromptError(f"adapter {name!r} holds a tensor that its config does not ask for: {stray[0]!r}")
+        if stray:
+            raise AlmPromptError(f"adapter {name!r} holds a tensor that its config does not ask for: {stray[0]!r}")
     return adapted.eval()
 
 
@@ -122,6 +128,18 @@ def _open_backbone(
 
 
 @contextmanager
+def _as_before_on_failure(model: AlmForAudioClassification) -> Iterator[None]:
+    """Take a half-loaded adapter off again: the model must not classify with what has just been refused."""
+    head, bank = model.class_head, model.class_bank
+    try:
+        yield
+    except BaseException:
+        model.class_head, model.class_bank = head, bank
+        vars(model).pop("peft_config", None)
+        raise
+
+
+@contextmanager
 def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
     """Turn a library's failure on a user's input into one line; our own errors pass as they are."""
     try:
@@ -130,4 +148,4 @@ def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]
         raise
     except failures as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise AlmPromptError(f"{what}: {reason}") from error
+        raise AlmPromptError(f"{what}: {plain(reason)}") from error

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,39 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALM_PROMPT_CACHE", str(tmp_path_factory.getbasetemp() / "alm-cache"))
         yield
+
+
+PACKAGE = str(Path(__file__).resolve().parents[1] / "alm_prompt")
+unpickled: list[str] = []
+
+
+def _note_unpickling(event: str, arguments: tuple[Any, ...]) -> None:
+    """Write down where the package takes Python objects out of a pickle, but for what its own processes send it."""
+    if event != "pickle.find_class":
+        return
+    frame, files = sys._getframe(1), []
+    while frame is not None:
+        files.append(frame.f_code.co_filename)
+        frame = frame.f_back
+    if not any("multiprocessing" in file for file in files):
+        unpickled.extend(f"{file}: {'.'.join(map(str, arguments))}" for file in files if file.startswith(PACKAGE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pickles() -> Iterator[None]:
+    """Over the whole suite the package unpickles nothing, and PyTorch's files give it tensors only."""
+    sys.addaudithook(_note_unpickling)
+    load = torch.load
+
+    def watched_load(*arguments: Any, **options: Any) -> Any:
+        if options.get("weights_only") is False and sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
+            unpickled.append(f"torch.load(weights_only=False) in {sys._getframe(1).f_code.co_filename}")
+        return load(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "load", watched_load)
+        yield
+    assert not unpickled
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:

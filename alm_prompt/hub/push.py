@@ -24,6 +24,8 @@ from .results import RESULTS_NAME, AdapterResults
 
 logger = logging.getLogger(__name__)
 
+# Neighbours and descriptions of a thousand classes are a twentieth of it.
+LARGEST_CONFIG = 2**24  # bytes
 ADAPTER_FILES = (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, RESULTS_NAME, CARD_NAME)
 
 
@@ -143,7 +145,13 @@ def read_config(folder: Path) -> dict:
     """
     path = folder / CONFIG_NAME
     try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise AlmPromptError(
+                f"{path} has {path.stat().st_size:,} bytes, more than the {LARGEST_CONFIG:,} that a config may have"
+            )
         config = json.loads(path.read_bytes())
+    except AlmPromptError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AlmPromptError(f"adapter {str(folder)!r} cannot be opened: {CONFIG_NAME}: {reason}") from error

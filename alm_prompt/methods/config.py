@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from huggingface_hub import hf_hub_download
 from peft import PeftConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 
 from ..errors import AlmPromptError
+from ..hub import (
+    TINY,
+    TINY_FOLDER,
+    AdapterResults,
+    check_weights,
+    file_sha256,
+    hub_failures,
+    recorded_name,
+    write_card,
+)
 from ..models import ClassBank
 from ..models.encoder_modes import ENCODER_MODES, FROZEN, REFERENCE
 from ..prompts import checked_descriptions
 from ..registry import METHODS, method_name
+from .saved_fields import check_fields
 
 if TYPE_CHECKING:
     from ..models import AlmForAudioClassification
@@ -57,9 +69,18 @@ class PromptConfig(PeftConfig):
     text_signature: list[float] | None = field(
         default=None, metadata={"help": "First entries of the text tower's embedding of a fixed sentence."}
     )
+    weights_sha256: str | None = field(
+        default=None, metadata={"help": "SHA-256 of the file of weights; written on saving, checked on loading."}
+    )
+
+    # What is known about the learned numbers. Not a field: it is saved in a file of its own.
+    results: ClassVar[AdapterResults | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.base_model_name_or_path == TINY:
+            # PEFT looks for the backbone's files under this name.
+            self.base_model_name_or_path = str(TINY_FOLDER)
         if self.logit_scale is not None and not self.logit_scale > 0:
             raise AlmPromptError(f"logit_scale is {self.logit_scale}; give a number above 0 or leave it out")
         if self.descriptions is not None:
@@ -71,30 +92,67 @@ class PromptConfig(PeftConfig):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
     ) -> PromptConfig:
-        """Read the config of a saved adapter, as `peft` does.
+        """Read the config of a saved adapter, as `peft` does, and check the weights beside it.
 
         Raises:
-            AlmPromptError: a folder whose weights are a pickle, which `peft` would go on to read.
+            AlmPromptError: there are no weights in safetensors (`peft` would go on to a pickle), or they are not those
+                that the config was saved with.
         """
+        config = super().from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
         folder = Path(pretrained_model_name_or_path, subfolder or "")
-        if (folder / WEIGHTS_NAME).is_file() and not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        weights = folder / SAFETENSORS_WEIGHTS_NAME
+        if not folder.is_dir():
+            options = cls._split_kwargs(kwargs)[0]
+            with hub_failures(f"adapter {pretrained_model_name_or_path!r} cannot be opened"):
+                weights = Path(
+                    hf_hub_download(
+                        pretrained_model_name_or_path, SAFETENSORS_WEIGHTS_NAME, subfolder=subfolder, **options
+                    )
+                )
+        elif (folder / WEIGHTS_NAME).is_file() and not weights.is_file():
             raise AlmPromptError(
                 f"{folder} holds {WEIGHTS_NAME} and no {SAFETENSORS_WEIGHTS_NAME}; no other format is read"
             )
-        return super().from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
+        if weights.is_file():
+            check_weights(weights, config.weights_sha256)
+        return config
+
+    @classmethod
+    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """Check what stands in a file; `peft` calls this before it makes a config.
+
+        Raises:
+            AlmPromptError: a field is unknown or of another type.
+        """
+        check_fields(cls, kwargs)
+        if kwargs.get("task_type") is not None:
+            raise AlmPromptError(f"task_type is {kwargs['task_type'][:60]!r}, but prompt methods have none; remove it")
+        return super().check_kwargs(**kwargs)
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Write the config beside the weights, as `peft` does; without it they are not an adapter.
 
+        Results and model card are written with it, in place of the empty form that `peft` has just laid there.
+
         Raises:
             AlmPromptError: `peft` has just written the weights as a pickle, or one lies there already.
         """
-        if Path(save_directory, WEIGHTS_NAME).is_file():
+        folder = Path(save_directory)
+        if (folder / WEIGHTS_NAME).is_file():
             raise AlmPromptError(
-                f"{Path(save_directory, WEIGHTS_NAME)} is a pickle, which is not read again; remove it and save with "
+                f"{folder / WEIGHTS_NAME} is a pickle, which is not read again; remove it and save with "
                 "safe_serialization=True"
             )
+        weights = folder / SAFETENSORS_WEIGHTS_NAME
+        self.weights_sha256 = file_sha256(weights) if weights.is_file() else None
         super().save_pretrained(save_directory, **kwargs)
+        if weights.is_file():
+            (self.results or AdapterResults()).save(folder)
+            write_card(folder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as a dict, with the bundled model under the name that it has on every machine."""
+        return super().to_dict() | {"base_model_name_or_path": recorded_name(self.base_model_name_or_path)}
 
     def build(self) -> PromptMethod:
         """The computation with these settings."""
@@ -195,10 +253,7 @@ def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
     _check_depth(prompt, wrapper)
     settings = {name: value for name, value in prompt.items() if name != "peft_type"}
     config_class = METHODS[method_name(prompt["peft_type"])]
-    unknown = settings.keys() - config_class.__dataclass_fields__.keys()
-    if unknown:
-        raise AlmPromptError(f"{config_class.__name__} has no option {min(unknown)!r}; remove it from the config")
-    return config_class(**settings)
+    return config_class(**config_class.check_kwargs(**settings))
 
 
 def _check_depth(prompt: dict[str, Any], wrapper: str) -> None:

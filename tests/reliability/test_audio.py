@@ -1,0 +1,36 @@
+"""Broken and lying audio files: finite samples, or one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from alm_prompt import AlmPromptError
+from alm_prompt.audio.waveform import read_waveform
+
+
+@pytest.mark.usefixtures("capfd")  # The decoder of mp3 writes its own notes on standard error.
+def test_mutants(faults):
+    result = faults("audio").attack(count=100, seed=0)
+    faulty = {name: value for name, value in result.items() if isinstance(value, list) and value}
+    assert not faulty
+    assert result["refused"] > 20
+    assert result["read"] > 20
+    assert result["slowest_seconds"] < 5
+
+
+def test_a_header_that_claims_hours(faults):
+    """What is not there is not made room for."""
+    wav = faults("audio").audio_files()["wav"]
+    for claimed in (2**31, 2**32 - 2, 2**32 - 1):
+        lying = wav[:40] + claimed.to_bytes(4, "little") + wav[44:]
+        assert len(read_waveform(lying, target_rate=16_000)) == 6400
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "ogg", "mp3"])
+def test_every_cut_is_read_or_refused(faults, name):
+    data = faults("audio").audio_files()[name]
+    for length in [*range(1, 60, 7), *range(60, len(data), len(data) // 10)]:
+        try:
+            assert len(read_waveform(data[:length], target_rate=16_000))
+        except AlmPromptError as error:
+            assert str(error).isprintable()
