@@ -10,6 +10,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from safetensors import SafetensorError
+
 from ..errors import AlmPromptError
 from .environment import check_torchaudio
 
