@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from safetensors import SafetensorError
 
 from ..errors import AlmPromptError
+from .disk import disk_refusal
 from .environment import check_torchaudio
 
-from .disk import disk_refusal
 COMMANDS = {
     "quickstart": "run the main job offline on the bundled tiny model and its world of sounds",
     "train": "learn prompts for your classes from a few clips of each and save the adapter",
@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; runs of train and evaluate go on with --resume, neighbors when repeated", file=sys.stderr)
     except (OSError, RuntimeError, SafetensorError) as error:
         line = disk_refusal(error)
         if debug or line is None:
             raise
         print(f"error: {line}", file=sys.stderr)
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; runs of train and evaluate go on with --resume, neighbors when repeated", file=sys.stderr)
         return INTERRUPTED
 
 
