@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlmPromptError, nearest
+from ..errors import AlmPromptError
+from .benchmark_data import list_datasets, open_datasets
 from .benchmark_options import BenchmarkDataOptions, RecipeOptions, RunnerOptions
 from .options import ModelOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:
-    from ..data import AudioDataset
     from ..evaluation.protocols import Recipe
     from ..evaluation.runner import Runner
 
@@ -23,7 +22,6 @@ DESCRIPTION = (
     "below --data-root. Under torchrun or accelerate launch the runs are dealt over the processes."
 )
 LIST = "list"
-WORLD = "world"
 
 
 def run(argv: list[str]) -> None:
@@ -42,7 +40,7 @@ def run(argv: list[str]) -> None:
     elif request.recipe is None:
         if data.data_root is None:
             raise AlmPromptError(f"name a recipe (`alm-prompt benchmark {LIST}` shows them), or give --data-root")
-        _list_datasets(Path(data.data_root))
+        list_datasets(Path(data.data_root).expanduser())
     else:
         _run_recipe(request.recipe, data, model, changes, output)
 
@@ -53,22 +51,6 @@ def _list_recipes() -> None:
     for name in recipe_names():
         recipe = read_recipe(name)
         print(f"{name:<22}{recipe.title}\n{'':<22}{recipe.source}; {len(recipe.methods)} methods")
-
-
-def _list_datasets(root: Path) -> None:
-    from ..data import find_datasets
-
-    for found in find_datasets(root):
-        known = found.known
-        sizes = (
-            f"{len(known.class_names)} classes, {len(known.fold_names)} fold(s), {sum(known.test_clips)} test clips"
-        )
-        print(f"{known.name:<16}{'there' if found.path else 'missing':<9}{known.task}: {sizes}")
-        if found.path is None:
-            print(f"{'':<16}get it: {found.how_to_get}")
-    others = [path.name for path in _other_folders(root)]
-    if others:
-        print(f"also below {root}, for --datasets: {', '.join(others)}")
 
 
 def _run_recipe(
@@ -87,7 +69,7 @@ def _run_recipe(
         check_writable(Path(output.output_dir), "--output-dir")
     elif not output.dry_run:
         raise AlmPromptError("--output-dir is missing; name the folder for the benchmark's rows and table")
-    recipe, datasets = _open_datasets(recipe, data, quiet=rank.index > 0)
+    recipe, datasets = open_datasets(recipe, data, quiet=rank.index > 0)
     alm, processor = open_model(model.model or TINY, model)
     if model.model in (None, TINY):
         _keep_to_one_thread()
@@ -147,64 +129,6 @@ def _sources(given: Sequence[str]) -> dict[str, str]:
             raise AlmPromptError(f"--neighbors {item!r}: two sources have the same name; give each one its own")
         sources[name] = path
     return sources
-
-
-def _open_datasets(
-    recipe: Recipe, data: BenchmarkDataOptions, quiet: bool
-) -> tuple[Recipe, Mapping[str, AudioDataset]]:
-    """The data sets of a recipe that are there, and the recipe with them alone; all that are named must be there."""
-    root = None if data.data_root is None else Path(data.data_root).expanduser()
-    if root is not None and not root.is_dir():
-        raise AlmPromptError(f"--data-root {root}: no such folder")
-    if data.datasets:
-        recipe = replace(recipe, datasets=data.datasets)
-    elif root is None:
-        recipe = replace(recipe, datasets=[WORLD])
-    else:
-        recipe = replace(recipe, datasets=_there(recipe, root, quiet))
-    names = dict.fromkeys(name for entry in recipe.datasets for name in entry.split(":"))
-    return recipe, {name: _open_dataset(name, root) for name in names}
-
-
-def _there(recipe: Recipe, root: Path, quiet: bool) -> list[str]:
-    from ..data import CATALOG, find_datasets
-
-    found = {entry.known.folder: entry for entry in find_datasets(root)}
-    there = []
-    for entry in recipe.datasets:
-        missing = [found[CATALOG[name].folder] for name in entry.split(":") if not found[CATALOG[name].folder].path]
-        if not missing:
-            there.append(entry)
-        elif not quiet:
-            print(f"{entry} is left out; get it: {'; '.join(data.how_to_get for data in missing)}")
-    if not there:
-        others = ", ".join(path.name for path in _other_folders(root)) or "none"
-        raise AlmPromptError(
-            f"--data-root {root}: none of the recipe's data sets is there; name others with --datasets (folders "
-            f"there: {others})"
-        )
-    return there
-
-
-def _open_dataset(name: str, root: Path | None) -> AudioDataset:
-    from ..data import CATALOG, open_dataset
-
-    if name == WORLD or root is None:
-        return open_dataset(name)
-    if name in CATALOG:
-        return open_dataset(root / CATALOG[name].folder, name)
-    if not (root / name).exists():
-        known = [WORLD, *CATALOG, *(path.name for path in _other_folders(root))]
-        raise AlmPromptError(f"no data set {name!r} below {root}; {nearest(name, known)}")
-    return open_dataset(root / name, name)
-
-
-def _other_folders(root: Path) -> list[Path]:
-    """Folders below the root that are none of the catalog's."""
-    from ..data import CATALOG
-
-    known = {entry.folder for entry in CATALOG.values()}
-    return sorted(path for path in root.iterdir() if path.is_dir() and path.name not in known)
 
 
 def _keep_to_one_thread() -> None:

@@ -65,6 +65,7 @@ class Runner:
 
     def failures(self) -> list[dict[str, Any]]:
         """The runs of the grid that have failed and have no row, in its order."""
+        self.store.read()
         found = (self.store.failed.get(row_key(row)) for _, row in self.begun)
         return [row for row in found if row is not None]
 

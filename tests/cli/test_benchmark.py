@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, 
     assert main([*prompts, *methods[:1], "3 descriptions", "--descriptions", str(tmp_path / "texts.json")]) == 0
     assert read_rows(tmp_path / "failed.jsonl") == []
     assert [row["method"] for row in read_rows(tmp_path / "rows.jsonl")] == ["template", "3 descriptions"]
+
+
+def test_own_recipes_run_on_own_folders(standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(standins / "SESA", tmp_path / "mine")
+    recipe = "title: t\nsource: s\nmeasure: all-classes\nseeds: [0]\nmethods: {zero-shot: }\ndatasets: [mine, ESC50]\n"
+    (tmp_path / "own.yaml").write_text(recipe, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for root in ([], ["--data-root", "."]):
+        folder = f"runs-{len(root)}"
+        assert main(["benchmark", "own.yaml", "--output-dir", folder, *root]) == 0
+        [row] = read_rows(tmp_path / folder / "rows.jsonl")
+        assert (row["protocol"], row["track"], row["dataset"]) == ("own", "own", "mine")
 
 
 def test_sources_of_neighbours_are_lines_of_their_own(standins: Path, tmp_path: Path) -> None:
