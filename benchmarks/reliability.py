@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -30,6 +31,7 @@ from transformers.utils import logging
 from alm_prompt import AlmForAudioClassification
 from alm_prompt.data.world import TINY_MODEL
 
+INSIDE = "RELIABILITY_INSIDE"
 MOST_MEMORY_MB = 1024
 MOST_GROWTH_PERCENT = 1.0
 NEIGHBORS = {"bird song": ["whistle"], "hand drum": ["knock"], "ocean waves": ["wind"]}
@@ -44,14 +46,16 @@ def measure_adapters(count: int, seed: int, part: str) -> dict[str, Any]:
 
 
 def measure_disk(count: int, seed: int) -> dict[str, Any]:
-    """A full and a read-only disk, in a name space of its own where this process is not in one yet."""
-    if os.environ.get("RELIABILITY_INSIDE") is None:
+    """A full and a read-only disk at up to `count` sizes, in a name space of its own."""
+    if os.environ.get(INSIDE) is None:
         if not disk.can_mount():
             raise SystemExit("this system does not let a process mount a tmpfs of its own: not measured")
-        os.environ["RELIABILITY_INSIDE"] = "1"
-        os.execvp(disk.ENTER[0], [*disk.ENTER, sys.executable, __file__, "disk"])
+        command = [*disk.ENTER, sys.executable, __file__, "disk", "--count", str(count)]
+        finished = subprocess.run(command, env=os.environ | {INSIDE: "1"}, stdout=subprocess.PIPE, check=False)
+        result = json.loads(finished.stdout.splitlines()[-1])
+        return {name: value for name, value in result.items() if name not in ("part", "holds")}
     with tempfile.TemporaryDirectory() as root:
-        return disk.attack(Path(root))
+        return disk.attack(Path(root), disk.FREE[:: max(len(disk.FREE) // count, 1)])
 
 
 PARTS: dict[str, Callable[[int, int], dict[str, Any]]] = {
@@ -79,7 +83,7 @@ def main() -> int:
     """Measure the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--count", type=int, default=2000, help="mutants, steps or predictions")
+    parser.add_argument("--count", type=int, default=2000, help="mutants, steps, predictions or sizes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -6,7 +6,10 @@ import errno
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # What safetensors and torch say in errors of their own, which carry no number.
-PHRASES = ("No space left on device", "Read-only file system", "File too large", "PytorchStreamWriter failed writing")
+PHRASES = (
+    *("No space left on device", "Read-only file system", "File too large"),
+    *("PytorchStreamWriter failed writing", "basic_ios::clear: iostream error"),
+)
 
 
 def disk_refusal(error: BaseException | None) -> str | None:
