@@ -117,7 +117,7 @@ def test_every_method_has_a_page_and_stands_in_the_overviews(method: str) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert", "export", "report"]
+    ["quickstart", "train", "evaluate", "predict", "neighbors", "cache", "convert", "export", "push", "report"]
     + [f"plot {kind}" for kind in ("neighbors", "tsne", "base-novel", "shots", "confusion", "mixing", "losses")],
 )
 def test_every_flag_is_documented(

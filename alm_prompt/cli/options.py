@@ -169,6 +169,15 @@ class AdapterOptions:
 
 
 @dataclass
+class RecordOptions:
+    """What becomes of the figures, beside being printed."""
+
+    record: bool = field(
+        default=False, metadata={"help": "write the figures into results.json and the card of the --adapter, a folder"}
+    )
+
+
+@dataclass
 class PredictOptions:
     """What is printed about each file."""
 
@@ -237,6 +246,20 @@ class ExportOptions:
         default=None, metadata={"help": "class names; those the adapter was trained on if unset"}
     )
     onnx: bool = field(default=False, metadata={"help": "write the audio tower as ONNX, too"})
+
+
+@dataclass
+class PushOptions:
+    """How an adapter lies on the Hub."""
+
+    private: bool = field(default=False, metadata={"help": "make a new repository private"})
+    token: str | None = field(default=None, metadata={"help": "token for the Hub; that of `hf auth login` if unset"})
+    revision: str | None = field(default=None, metadata={"help": "branch, made where there is none; main if unset"})
+    base_model: str | None = field(
+        default=None, metadata={"help": "Hub id of the backbone, where it was opened from a local folder"}
+    )
+    license: str | None = field(default=None, metadata={"help": "of the adapter, as the Hub names it, for its card"})
+    datasets: list[str] | None = field(default=None, metadata={"help": "Hub ids of the training data, for its card"})
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -43,7 +43,7 @@ def hub_failures(what: str, *, revision: str | None = None) -> Iterator[None]:
 
 def _reason(error: Exception, revision: str | None) -> str:
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
-        if HF_HUB_OFFLINE:
+        if constants.HF_HUB_OFFLINE:
             return "it is not in the cache, and HF_HUB_OFFLINE=1 keeps from fetching it; fetch it once without"
         return "the Hub cannot be reached, and it is not in the cache; try again when online"
     if isinstance(error, GatedRepoError):

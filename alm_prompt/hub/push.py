@@ -24,8 +24,8 @@ from .results import RESULTS_NAME, AdapterResults
 
 logger = logging.getLogger(__name__)
 
-# Neighbours and descriptions of a thousand classes are a twentieth of it.
-LARGEST_CONFIG = 2**24  # bytes
+# Ten neighbours and ten descriptions of each of a thousand classes are a third of it.
+LARGEST_CONFIG = 2**22  # bytes
 ADAPTER_FILES = (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, RESULTS_NAME, CARD_NAME)
 
 

@@ -1,0 +1,272 @@
+"""The card of an adapter: what was measured, and nothing that a name could make of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from peft import get_peft_model
+
+from alm_prompt import (
+    AlmForAudioClassification,
+    AlmTrainer,
+    AlmTrainingArguments,
+    CoOpPromptConfig,
+    methods,
+    record_results,
+)
+from alm_prompt.hub import AdapterResults
+from alm_prompt.hub.escaping import cell, code, plain
+from alm_prompt.methods import parse_method
+from alm_prompt.registry import METHODS
+
+METHOD_FOLDERS = Path(methods.__file__).parent
+
+
+def card(folder):
+    """Header and text."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    header, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL).groups()
+    return yaml.safe_load(header), body
+
+
+def saved(model, folder):
+    model.save_pretrained(folder)
+    return card(folder)
+
+
+WHOLE = """
+<!-- alm_prompt writes what follows, from adapter_config.json and results.json. -->
+
+# coop\\+zebra for 3 classes of sound
+
+An adapter of an audio-language model, .*
+256 learned numbers of the method coop\\+zebra beside the frozen backbone `tiny`\\.
+
+Trained to tell apart: `church bell`, `hand drum`, `police siren`\\.
+
+## How to use it
+.*
+import alm_prompt
+
+model = alm_prompt\\.load_adapter\\("user/name"\\)  # opens the backbone, too
+.*
+## Training
+
+Settings that differ from the defaults:
+
+- template: `This is a sound of \\{\\}\\.`
+- coop\\.n_ctx: `2`
+
+The run is not recorded\\.
+
+## Results
+
+Shares in %, mean ± standard deviation where there are several runs\\.
+
+\\| data \\| how \\| figure \\| value \\| runs \\| split \\|
+\\|---\\|---\\|---\\|---\\|---\\|---\\|
+\\| `user/sounds` \\| `3 seeds` \\| accuracy on base classes \\| 60\\.0 ± 10\\.0 \\| 3 \\| `0123456789ab` \\|
+\\| `user/sounds` \\| `3 seeds` \\| accuracy on novel classes \\| 50\\.0 ± 0\\.0 \\| 3 \\| `0123456789ab` \\|
+\\| not named \\|  \\| accuracy \\| 75\\.0 \\| 1 \\|  \\|
+
+## Intended use and limits
+.*
+### Framework versions
+
+- python .*
+- PEFT .*
+## Citation
+
+```bibtex
+@article\\{zhou2022coop,.*
+@inproceedings\\{hanif2026zebra,.*
+```
+
+<!-- What stands below is yours, .* -->
+"""
+
+
+def test_card_says_what_was_measured(adapter):
+    record_results(
+        adapter, {"base": [0.5, 0.6, 0.7], "novel": [0.5, 0.5, 0.5]}, dataset="user/sounds", split="0123456789abcdef",
+        protocol="3 seeds",
+    )  # fmt: skip
+    record_results(adapter, {"accuracy": 0.25})
+    record_results(adapter, {"accuracy": 0.75})
+    header, body = card(adapter)
+    assert re.fullmatch(WHOLE, body, re.DOTALL)
+    assert {key: value for key, value in header.items() if key != "model-index"} == {
+        "library_name": "peft",
+        "pipeline_tag": "audio-classification",
+        "tags": ["alm_prompt", "audio-classification", "coop", "zebra"],
+    }
+    [entry] = header["model-index"]
+    [result] = entry["results"]
+    assert entry["name"] == "coop+zebra"
+    details = {"split_hash": "0123456789abcdef", "protocol": "3 seeds"}
+    assert result["dataset"] == {"name": "user/sounds", "type": "user/sounds", "args": details}
+    assert [(metric["name"], metric["value"]) for metric in result["metrics"]] == [
+        ("accuracy on base classes", 0.6),
+        ("accuracy on novel classes", 0.5),
+    ]
+    assert result["metrics"][0]["args"] == {"runs": 3, "standard_deviation": 0.1}
+
+
+def test_nothing_measured_is_said(adapter):
+    header, body = card(adapter)
+    assert "Nothing was measured." in body
+    assert "The run is not recorded." in body
+    assert "model-index" not in header
+    results = json.loads((adapter / "results.json").read_text())
+    assert (results["training"], results["measurements"]) == (None, [])
+
+
+def test_trainer_tells_what_it_did_and_measured(make_tiny_alm, audio_batch, tmp_path):
+    rows = [dict(zip(audio_batch, row, strict=True)) for row in zip(*audio_batch.values(), strict=True)]
+    model = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=2))
+    args = AlmTrainingArguments(
+        output_dir=str(tmp_path / "run"), max_steps=2, learning_rate=0.01, use_cpu=True, save_strategy="no",
+        logging_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    trainer = AlmTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        eval_dataset=rows,
+        compute_metrics=lambda outcome: {"accuracy": (outcome.predictions[0].argmax(-1) == outcome.label_ids).mean()},
+    )
+    trainer.train()
+    metrics = trainer.evaluate()
+    _, body = saved(model, tmp_path / "adapter")
+    results = AdapterResults.load(tmp_path / "adapter")
+    assert results.training["settings"] == {"max_steps": 2, "learning_rate": 0.01}
+    assert (results.training["clips"], results.training["steps"]) == (8, 2)
+    [measurement] = results.measurements
+    assert measurement.figures["accuracy"].mean == metrics["eval_accuracy"]
+    assert measurement.figures.keys() == {"accuracy"}
+    assert "- learning_rate: `0.01`\n" in body
+    assert str(tmp_path) not in body
+    trainer.train()
+    saved(model, tmp_path / "adapter")
+    assert AdapterResults.load(tmp_path / "adapter").measurements == []
+
+
+HOSTILE = [
+    "a\n---\nlicense: mit\n---\n# Free",
+    "`code` ``two`` ```three```",
+    "|x|[link](https://evil)<script>alert(1)</script><!-- --> ![i](x)",
+    "{0.__class__} {{ 7 * 7 }} {% for x in y %} %s ${HOME}",
+    "\u202eright to left\u0000\u0007\u001b[31m\u2028",
+]
+
+
+def test_hostile_names_are_only_names(make_tiny_alm, tmp_path):
+    alm = make_tiny_alm(classes=[*HOSTILE, "dog"])
+    model = get_peft_model(alm, CoOpPromptConfig(n_ctx=1))
+    config = model.peft_config["default"]
+    config.results = AdapterResults(training={"a\n# b": HOSTILE[0]}, license=HOSTILE[0], datasets=HOSTILE)
+    for number, name in enumerate(HOSTILE):
+        record_results(model, {f"f{number} {name}": 0.5}, dataset=name, split=name, protocol=name)
+    header, body = saved(model, tmp_path)
+    assert header["license"] == plain(HOSTILE[0])
+    assert header["datasets"] == [plain(name) for name in HOSTILE]
+    assert len(header["model-index"][0]["results"]) == len(HOSTILE)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert text.split("\n").count("---") == 2
+    assert "\n# Free" not in text
+    assert "49" not in body
+    [named] = [line for line in body.splitlines() if line.startswith("Trained to tell apart")]
+    outside = re.sub(r"(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)", "", named)
+    assert not any(sign in outside for sign in "<>[]{}|")
+    rows = [line for line in body.splitlines() if line.startswith("| ") and "50.0" in line]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [7] * len(HOSTILE)
+    # What comes back is what was given.
+    assert AdapterResults.load(tmp_path).datasets == HOSTILE
+    assert saved(model, tmp_path)[1] == body
+
+
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, "", " ", "`", "``a", "a`", "plain words", "\u0645\u06cc\u200c\u062e\u0648"]
+)
+def test_code_spans_hold_the_text_and_nothing_else(text):
+    span = code(text)
+    fence = re.match("`+", span).group()
+    inner = span[len(fence) : -len(fence)]
+    assert span == fence + inner + fence
+    assert not re.search(rf"(?<!`){fence}(?!`)", inner)
+    assert inner.strip() == plain(text).strip()
+    assert not re.search(r"(?<!\\)\|", cell(text))
+
+
+def test_owner_keeps_what_is_his(model, adapter):
+    path = adapter / "README.md"
+    text = path.read_text().replace("tags:\n", "language: en\ntags:\n", 1)
+    path.write_text(text.replace("<!-- alm_prompt writes", "Read this first.\n<!-- alm_prompt writes") + "Thanks.\n")
+    header, body = saved(model, adapter)
+    assert header["language"] == "en"
+    assert body.startswith("\nRead this first.\n<!-- alm_prompt writes")
+    assert re.search(r"yours.* -->\nThanks\.$", body)
+    path.write_text("# Mine\n\nAll of it.\n")
+    header, body = saved(model, adapter)
+    assert body.strip().startswith("# Mine\n\nAll of it.")
+    assert "base_model" not in header
+    path.unlink()
+    assert "# coop+zebra for 3 classes" in saved(model, adapter)[1]
+
+
+def test_local_backbone_is_in_no_card(make_tiny_alm, tmp_path):
+    alm = make_tiny_alm()
+    alm.save_pretrained(tmp_path / "backbone")
+    alm = AlmForAudioClassification.from_pretrained(tmp_path / "backbone", class_names=["dog", "rain"])
+    header, body = saved(get_peft_model(alm, CoOpPromptConfig(n_ctx=1)), tmp_path / "adapter")
+    assert str(tmp_path) not in str(header) + body
+    assert "load_adapter" not in body
+    assert '"path/to/the/backbone"' in body
+
+
+def test_hub_backbone_is_named(make_tiny_alm, tmp_path):
+    alm = make_tiny_alm()
+    alm.name_or_path = alm.config.name_or_path = "laion/clap-htsat-unfused"
+    model = get_peft_model(alm, CoOpPromptConfig(n_ctx=1))
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    header, body = card(tmp_path)
+    assert header["base_model"] == "laion/clap-htsat-unfused"
+    assert 'from_pretrained("laion/clap-htsat-unfused")' in body
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [({"accuracy": 75}, "'accuracy' is 75"), ({"base": []}, r"is \[\]"), ({"h": float("nan")}, "finite")],
+)
+def test_figures_that_are_no_shares_are_refused(figures, message, adapter, refused):
+    assert re.search(message, refused(record_results, adapter, figures))
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[]", "{}", '{"measurements": [1]}', '{"measurements": [], "more": 1}', "[" * 99999]
+)
+def test_other_results_are_refused(text, adapter, refused):
+    (adapter / "results.json").write_text(text)
+    assert "no results of an adapter" in refused(record_results, adapter, {"h": 0.5})
+
+
+def test_every_published_method_is_cited():
+    # A reference, not a publication: a linear layer.
+    for name in METHODS.keys() - {"linear_probe"}:
+        entry = (METHOD_FOLDERS / name / "citation.bib").read_text(encoding="utf-8")
+        assert re.match(r"@\w+\{\w+,\n", entry), name
+        assert entry.count("{") == entry.count("}")
+        assert re.search(r"arXiv:\d{4}\.\d{5}", entry), name
+
+
+def test_stack_is_written_innermost_first(make_tiny_alm, tmp_path):
+    model = get_peft_model(make_tiny_alm(), parse_method("coop+dept+zebra", {"coop.n_ctx": 1, "zebra.alpha": 0.3}))
+    _, body = saved(model, tmp_path)
+    assert "# coop+dept+zebra for 4 classes" in body
+    assert "- zebra.alpha: `0.3`\n" in body
+    assert body.index("zhou2022coop") < body.index("zhang2024dept") < body.index("hanif2026zebra")

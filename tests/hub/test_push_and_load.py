@@ -1,0 +1,234 @@
+"""Adapters go to the Hub and come back, through the real client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import close_session, constants
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, load_adapter, push_adapter
+from alm_prompt.cli.main import main
+
+REPO = "user/bells"
+FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "results.json"}
+
+
+@pytest.fixture
+def features(model):
+    return torch.randn(3, model.config.projection_dim, generator=torch.Generator().manual_seed(0))
+
+
+def same(first, second, features):
+    with torch.no_grad():
+        return torch.equal(first(audio_features=features).logits, second(audio_features=features).logits)
+
+
+def test_model_is_pushed_and_pulled(hub, model, bundled, features):
+    address = model.push_to_hub(REPO)
+    assert address.startswith(f"{hub.url}/{REPO}/commit/")
+    files = hub.files(REPO)
+    assert files.keys() == FILES
+    assert not any(word in content for content in files.values() for word in (b"/work", b"/home", b"/tmp", b"pickle"))
+    card = files["README.md"].decode()
+    assert f'load_adapter("{REPO}")' in card
+    assert "Model Card for" not in card
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "tiny"
+    with torch.no_grad():
+        assert same(PeftModel.from_pretrained(bundled(), REPO).eval(), model, features)
+        assert same(load_adapter(REPO), model, features)
+    wanted = {path.rpartition("/")[2] for method, path in hub.requests if method == "GET" and "resolve" in path}
+    assert wanted == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_command_pushes_to_a_branch_of_a_private_repository(hub, adapter, capsys, monkeypatch, refused):
+    monkeypatch.delenv("HF_TOKEN")
+    flags = ["--private", "--revision", "v1", "--license", "cc-by-4.0", "--datasets", "user/sounds"]
+    assert main(["push", str(adapter), REPO, *flags]) == 2
+    assert f"error: {REPO!r} cannot be written without a token; log in with" in capsys.readouterr().err
+    assert main(["push", str(adapter), REPO, *flags, "--token", "hf_dummy"]) == 0
+    assert f"{adapter} is at {hub.url}/{REPO}/commit/" in capsys.readouterr().out
+    assert hub.files(REPO, "v1").keys() == FILES
+    assert hub.files(REPO) == {}
+    card = hub.files(REPO, "v1")["README.md"].decode()
+    assert "license: cc-by-4.0\n" in card
+    assert "datasets:\n- user/sounds\n" in card
+    assert "or it is private; check the name, or log in" in refused(load_adapter, REPO, revision="v1")
+    assert "it lacks adapter_config.json" in refused(load_adapter, REPO, token="hf_dummy")
+    assert load_adapter(REPO, revision="v1", token="hf_dummy").class_names == [
+        "church bell",
+        "hand drum",
+        "police siren",
+    ]
+
+
+def test_revisions_are_kept_apart(hub, model, bundled, features):
+    model.push_to_hub(REPO)
+    first = hub.branches[REPO]["main"]
+    other = get_peft_model(bundled_with_classes(bundled), CoOpPromptConfig(n_ctx=3)).eval()
+    other.push_to_hub(REPO, commit_message="Shorter")
+    assert same(load_adapter(REPO, revision=first), model, features)
+    assert same(load_adapter(REPO), other, features)
+    hub.branches[REPO]["kept"] = first
+    assert same(PeftModel.from_pretrained(bundled(), REPO, revision="kept").eval(), model, features)
+
+
+def bundled_with_classes(bundled):
+    alm = bundled()
+    alm.set_classes(["church bell", "hand drum"])
+    return alm
+
+
+def test_cache_serves_when_offline(hub, model, features, monkeypatch, refused):
+    model.push_to_hub(REPO)
+    load_adapter(REPO)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    count = len(hub.requests)
+    assert same(load_adapter(REPO), model, features)
+    message = refused(load_adapter, "user/unknown")
+    assert "adapter 'user/unknown' cannot be opened: it is not in the cache, and HF_HUB_OFFLINE=1" in message
+    assert "HF_HUB_OFFLINE=1" in refused(model.push_to_hub, REPO)
+    assert len(hub.requests) == count
+
+
+def test_cache_serves_when_the_hub_is_gone(hub, model, features, monkeypatch, refused):
+    model.push_to_hub(REPO)
+    load_adapter(REPO)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the attempts of the client
+    hub.close()
+    close_session()  # a connection that is open would still be answered
+    assert same(load_adapter(REPO), model, features)
+    assert "the Hub cannot be reached" in refused(load_adapter, "user/unknown")
+
+
+def test_what_is_not_there_is_named(hub, model, refused):
+    assert "there is no such repository" in refused(load_adapter, "user/nothing")
+    assert "neither a folder nor a Hub id" in refused(load_adapter, "/no/such/folder")
+    hub.create("user/other")
+    hub.commit("user/other", "main", {"config.json": b"{}"})
+    assert "'user/other' cannot be opened: the repository holds no adapter" in refused(load_adapter, "user/other")
+    hub.commit("user/other", "main", {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.bin": b"x"})
+    assert "lacks adapter_config.json or adapter_model.safetensors" in refused(load_adapter, "user/other")
+    hub.commit("user/other", "main", {"adapter_model.safetensors": b"x"})
+    assert "'LORA' is no prompt method" in refused(load_adapter, "user/other")
+    model.push_to_hub(REPO)
+    assert "no revision 'v9'" in refused(load_adapter, REPO, revision="v9")
+
+
+@pytest.mark.parametrize("where", ["/objects/", "/commit/"])
+def test_broken_upload_leaves_the_repository_as_it_was(where, hub, adapter, model, refused):
+    model.push_to_hub(REPO)
+    before = hub.files(REPO)
+    (adapter / "README.md").write_text("My own card.\n")
+    hub.broken = {where}
+    message = refused(push_adapter, adapter, REPO)
+    assert message.startswith(f"{REPO!r} cannot be written: ")
+    assert "507" in message
+    assert hub.files(REPO) == before
+    hub.broken = set()
+    push_adapter(adapter, REPO)
+    assert hub.files(REPO)["README.md"].endswith(b"My own card.\n")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [("cut", "Consistency check failed"), ("altered", "its SHA-256 is not the one")]
+)
+def test_damaged_download_is_refused_and_can_be_repeated(how, message, hub, model, bundled, features, refused):
+    model.push_to_hub(REPO)
+    setattr(hub, how, {"adapter_model.safetensors"})
+    assert message in refused(load_adapter, REPO)
+    assert message in refused(PeftModel.from_pretrained, bundled(), REPO)
+    setattr(hub, how, set())
+    assert same(load_adapter(REPO), model, features)
+
+
+def test_repository_with_a_pickle_only_is_not_read(hub, model, bundled, refused):
+    model.push_to_hub(REPO)
+    config = hub.files(REPO)["adapter_config.json"]
+    hub.create("user/pickle")
+    hub.commit("user/pickle", "main", {"adapter_config.json": config, "adapter_model.bin": b"\x80\x04."})
+    assert "adapter_model.safetensors" in refused(PeftModel.from_pretrained, bundled(), "user/pickle")
+
+
+def test_backbone_from_a_local_folder_is_left_out_or_named(hub, bundled, tmp_path, caplog, refused):
+    bundled().save_pretrained(tmp_path / "backbone")
+    alm = AlmForAudioClassification.from_pretrained(tmp_path / "backbone", class_names=["hand drum", "police siren"])
+    model = get_peft_model(alm, CoOpPromptConfig(n_ctx=2)).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    assert load_adapter(tmp_path / "adapter").class_names == ["hand drum", "police siren"]
+    push_adapter(tmp_path / "adapter", REPO)
+    assert "was opened from the local folder" in caplog.text
+    assert not any(str(tmp_path).encode() in content for content in hub.files(REPO).values())
+    assert "names None as its backbone" in refused(load_adapter, REPO)
+    assert load_adapter(REPO, backbone=alm).class_names == ["hand drum", "police siren"]
+    push_adapter(tmp_path / "adapter", REPO, base_model="user/backbone")
+    assert json.loads(hub.files(REPO)["adapter_config.json"])["base_model_name_or_path"] == "user/backbone"
+    assert "base_model: user/backbone\n" in hub.files(REPO)["README.md"].decode()
+    assert "no Hub id" in refused(push_adapter, tmp_path / "adapter", REPO, base_model="../backbone")
+
+
+@pytest.mark.parametrize("name", ["/etc", "../backbone", "~/backbone", "https://somewhere/backbone", 7])
+def test_adapter_of_a_stranger_names_no_folder(name, hub, model, refused):
+    model.push_to_hub(REPO)
+    config = json.loads(hub.files(REPO)["adapter_config.json"]) | {"base_model_name_or_path": name}
+    hub.commit(REPO, "main", {"adapter_config.json": json.dumps(config).encode()})
+    assert f"names {name!r} as its backbone" in refused(load_adapter, REPO)
+
+
+def test_folders_that_are_no_adapter_are_not_pushed(hub, adapter, tmp_path, refused):
+    assert "cannot be opened: adapter_config.json" in refused(push_adapter, tmp_path, REPO)
+    assert "no Hub id" in refused(push_adapter, adapter, "a/b/c")
+    card = adapter / "README.md"
+    card.write_text(f"Trained in {Path.home() / 'sounds'}.\n" if Path.home() != Path("/") else "x")
+    assert "README.md names the folder" in refused(push_adapter, adapter, REPO)
+    card.unlink()
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert "its SHA-256 is not the one" in refused(push_adapter, adapter, REPO)
+    weights.unlink()
+    assert "adapter_model.safetensors" in refused(push_adapter, adapter, REPO)
+    assert not hub.requests
+
+
+def test_other_adapters_are_pushed_as_peft_does(hub):
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    get_peft_model(layer, LoraConfig(target_modules=["0"], r=1)).push_to_hub("user/lora")
+    assert hub.files("user/lora").keys() == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_adapter_of_another_name_lies_at_the_top(hub, bundled, features):
+    alm = bundled_with_classes(bundled)
+    model = get_peft_model(alm, CoOpPromptConfig(n_ctx=2), adapter_name="bells").eval()
+    model.push_to_hub(REPO)
+    assert hub.files(REPO).keys() == FILES
+    assert same(load_adapter(REPO), model, features)
+
+
+PULL = """
+import sys, torch, alm_prompt
+model = alm_prompt.load_adapter("user/bells")
+with torch.no_grad():
+    logits = model(audio_features=torch.ones(1, model.config.projection_dim)).logits
+print(logits.tolist())
+"""
+
+
+@pytest.mark.slow
+def test_pulled_in_a_fresh_process(hub, model, tmp_path):
+    model.push_to_hub(REPO)
+    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-c", PULL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        logits = model(audio_features=torch.ones(1, model.config.projection_dim)).logits
+    assert json.loads(done.stdout) == logits.tolist()
