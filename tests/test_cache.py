@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,19 +46,21 @@ def test_shard_of_another_folder_is_announced_once_and_not_read(
     assert "its numbers are computed again" in message
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process may grow beyond 100 bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    """No file of this process may grow beyond 100 bytes; for a moment only, in which pytest writes no report."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_ends_the_cache_and_not_the_run(store: TensorStore, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(2):
-        store.write({f"{number}": torch.zeros(1000)})
+    with full_disk():
+        for number in range(2):
+            store.write({f"{number}": torch.zeros(1000)})
     [message] = caplog.messages
     assert "numbers are not cached" in message
     assert not list(store.folder.iterdir())
