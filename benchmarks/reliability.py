@@ -1,6 +1,7 @@
 """Attack the library and measure what becomes of it; the figures of docs/reliability.md.
 
     python benchmarks/reliability.py config weights audio --count 2000
+    python benchmarks/reliability.py largest
     python benchmarks/reliability.py steps --count 1000
     python benchmarks/reliability.py predictions --count 10000
     python benchmarks/reliability.py disk
@@ -30,6 +31,7 @@ from transformers.utils import logging
 
 from alm_prompt import AlmForAudioClassification
 from alm_prompt.data.world import TINY_MODEL
+from alm_prompt.hub.push import LARGEST_CONFIG
 
 INSIDE = "RELIABILITY_INSIDE"
 MOST_MEMORY_MB = 1024
@@ -42,6 +44,9 @@ def measure_adapters(count: int, seed: int, part: str) -> dict[str, Any]:
     model = AlmForAudioClassification.from_pretrained(TINY_MODEL, class_names=list(NEIGHBORS)).eval()
     with tempfile.TemporaryDirectory() as root:
         saved = adapters.save_adapters(model, Path(root), NEIGHBORS)
+        if part == "largest":
+            [sept] = (folder for folder in saved if "sept" in folder.name)
+            return adapters.load_largest(model, sept, LARGEST_CONFIG)
         return adapters.attack(model, saved, count, seed, part)
 
 
@@ -61,7 +66,8 @@ def measure_disk(count: int, seed: int) -> dict[str, Any]:
 PARTS: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "config": lambda count, seed: measure_adapters(count, seed, "config"),
     "weights": lambda count, seed: measure_adapters(count, seed, "weights"),
-    "audio": audio.attack,
+    "largest": lambda count, seed: measure_adapters(count, seed, "largest"),
+    "audio": lambda count, seed: audio.attack(count, seed, hours=True),
     "steps": lambda count, seed: endurance.train(count),
     "predictions": lambda count, seed: endurance.predict(count),
     "disk": measure_disk,
@@ -74,6 +80,7 @@ def holds(result: dict[str, Any]) -> bool:
     return (
         not faults
         and result.get("peak_mb", 0) < MOST_MEMORY_MB
+        and result.get("hours_grow_mb", 0) < MOST_MEMORY_MB
         and result.get("growth_percent", 0) < MOST_GROWTH_PERCENT
         and result.get("leaked_files", 0) <= 0
     )

@@ -26,6 +26,8 @@ from .resampling import resampled_blocks, resampled_window, resampling_ratio
 AudioSource = Any
 
 _SAMPLES_PER_BLOCK = 2**18
+# What is returned at once: 400 MB, 35 minutes at 48 kHz. Days of silence fit into a flac file of a few MB.
+_MOST_SAMPLES = 10**8
 _RATES = range(1_000, 1_000_001)
 _INTEGER_ZERO_AND_SCALE = {"uint8": (128, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)}
 
@@ -64,7 +66,8 @@ def read_waveform(
         `[n]` float32, n >= 1.
 
     Raises:
-        AlmPromptError: The source is missing, is no audio, holds no samples, or holds NaN or infinite samples.
+        AlmPromptError: The source is missing, is no audio, holds no samples, holds NaN or infinite samples, or is
+            longer than 10^8 samples at `target_rate`.
     """
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
@@ -73,7 +76,7 @@ def read_waveform(
         max_samples = None if max_seconds is None else max(round(max_seconds * target_rate), 1)
         start, stop, first, length = resampled_window(audio.num_samples, ratio, max_samples)
         blocks = (_mono(block, name) for block in audio.blocks(start, stop))
-        pieces = list(resampled_blocks(blocks, ratio))
+        pieces = list(_bounded(resampled_blocks(blocks, ratio), name))
     wave = torch.cat(pieces)[first : first + length] if pieces else torch.empty(0)
     if not wave.numel():
         raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
@@ -96,7 +99,8 @@ def read_channels(source: AudioSource, sampling_rate: int | None = None) -> tupl
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
         _check_rate(audio.rate, name)
-        blocks = [_finite(_floats(block), name) for block in audio.blocks(0, audio.num_samples)]
+        samples = (_finite(_floats(block), name) for block in audio.blocks(0, audio.num_samples))
+        blocks = list(_bounded(samples, name))
     if not blocks:
         raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
     return torch.cat(blocks, dim=1), audio.rate
@@ -213,6 +217,16 @@ def _finite(samples: np.ndarray, name: str) -> torch.Tensor:
     if not np.isfinite(samples).all():
         raise AlmPromptError(f"{name}: holds NaN or infinite samples: repair or remove it")
     return torch.from_numpy(samples)
+
+
+def _bounded(blocks: Iterator[torch.Tensor], name: str) -> Iterator[torch.Tensor]:
+    """The same blocks, up to a total that memory has room for; what is there is counted, not what a header claims."""
+    count = 0
+    for block in blocks:
+        count += block.numel()
+        if count > _MOST_SAMPLES:
+            raise AlmPromptError(f"{name}: more than {_MOST_SAMPLES:,} samples are too many at once: cut it up")
+        yield block
 
 
 def _unwrap(source: AudioSource, sampling_rate: int | None, name: str) -> tuple[AudioSource, int | None]:

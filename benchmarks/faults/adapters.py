@@ -6,7 +6,9 @@ import copy
 import hashlib
 import json
 import random
+import shutil
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,34 @@ def attack(model: AlmForAudioClassification, adapters: list[Path], count: int, s
                     faults["crashes"].append(f"{number}: {type(error).__name__}: {str(error)[:200]}")
             faults["forbidden"] += [f"{number}: {event}" for event in watch.events]
     return {"mutants": count, **outcome, **faults, "peak_mb": round(peak_mb())}
+
+
+def load_largest(model: AlmForAudioClassification, adapter: Path, size: int) -> dict[str, Any]:
+    """Load an adapter whose neighbours, and one whose descriptions, fill a config up to a size.
+
+    Args:
+        model: its backbone, with its classes set.
+        adapter: folder of a SEPT adapter within another method.
+        size: bytes of the config.
+
+    Returns:
+        Seconds of each, and the most memory that this process held.
+    """
+    audio = {"audio_features": torch.zeros(1, model.config.projection_dim)}
+    names, seconds = model.class_names, {}
+    for kind in ("neighbors", "descriptions"):
+        config = json.loads((adapter / CONFIG).read_bytes())
+        room = (size - len(json.dumps(config))) // len(names)
+        count = room // (max(map(len, names)) + 11)
+        texts = {name: [f"{name} {number:06}" for number in range(count)] for name in names}
+        (config["prompt"] if kind == "neighbors" else config)[kind] = texts
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, CONFIG).write_text(json.dumps(config))
+            shutil.copy(adapter / WEIGHTS, folder)
+            start = time.perf_counter()
+            _load(model, Path(folder), audio)
+        seconds[kind] = round(time.perf_counter() - start)
+    return {"seconds": seconds, "bytes": size, "peak_mb": round(peak_mb())}
 
 
 def _load(model: AlmForAudioClassification, folder: Path, audio: dict[str, torch.Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import time
@@ -43,12 +44,13 @@ def audio_files(seconds: float = 0.4) -> dict[str, bytes]:
     return files
 
 
-def attack(count: int, seed: int) -> dict[str, Any]:
+def attack(count: int, seed: int, hours: bool = False) -> dict[str, Any]:
     """Read mutants of audio files, whole and by their centre.
 
     Args:
         count: number of mutants.
         seed: of the mutations.
+        hours: read five hours of silence, too.
 
     Returns:
         How many were refused and read, the slowest in seconds, and lists of what must not be: `crashes`, `not_finite`,
@@ -77,7 +79,23 @@ def attack(count: int, seed: int) -> dict[str, Any]:
                 faults["crashes"].append(f"{number}: {name}: {type(error).__name__}: {str(error)[:200]}")
         slowest = max(slowest, time.perf_counter() - start)
         faults["forbidden"] += [f"{number}: {event}" for event in watch.events]
-    return {"mutants": count, **outcome, **faults, "slowest_seconds": round(slowest, 2), "peak_mb": round(peak_mb())}
+    figures = {"slowest_seconds": round(slowest, 2), "peak_mb": round(peak_mb())}
+    if hours:
+        figures["hours_grow_mb"] = round(_read_hours())
+    return {"mutants": count, **outcome, **faults, **figures}
+
+
+def _read_hours() -> float:
+    """By how many MiB the most memory grows over five hours of silence in a small file, which are refused."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", RATE, channels=1, format="FLAC") as flac:
+        for _ in range(5 * 60):
+            flac.write(np.zeros(60 * RATE, np.int16))
+    before = peak_mb()
+    with contextlib.suppress(AlmPromptError):
+        read_waveform(file.getvalue(), target_rate=RATE)
+        raise AssertionError("five hours were read at once")
+    return peak_mb() - before
 
 
 def lie_in_header(data: bytes, rng: random.Random) -> bytes:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from functools import partial
+
+import numpy as np
 import pytest
+import soundfile
 
 from alm_prompt import AlmPromptError
-from alm_prompt.audio.waveform import read_waveform
+from alm_prompt.audio import waveform
+from alm_prompt.audio.waveform import read_channels, read_waveform
 
 
 @pytest.mark.usefixtures("capfd")  # The decoder of mp3 writes its own notes on standard error.
@@ -24,6 +30,18 @@ def test_a_header_that_claims_hours(faults):
     for claimed in (2**31, 2**32 - 2, 2**32 - 1):
         lying = wav[:40] + claimed.to_bytes(4, "little") + wav[44:]
         assert len(read_waveform(lying, target_rate=16_000)) == 6400
+
+
+def test_hours_in_a_small_file(monkeypatch):
+    """Silence takes almost no room in a file, but as much in memory as any sound."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((200_000, 2), np.int16), 16_000, format="FLAC")
+    monkeypatch.setattr(waveform, "_MOST_SAMPLES", 150_000)
+    for read in (partial(read_waveform, target_rate=16_000), read_channels):
+        with pytest.raises(AlmPromptError, match="more than 150,000 samples are too many at once"):
+            read(file.getvalue())
+    assert len(read_waveform(file.getvalue(), target_rate=16_000, max_seconds=2)) == 32_000
+    assert len(read_waveform(file.getvalue(), target_rate=8_000)) == 100_000
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg", "mp3"])
