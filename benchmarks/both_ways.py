@@ -98,7 +98,8 @@ class Bench:
         torch.manual_seed(0)
         self.setting = setting
         self.names = class_names(classes)
-        self.neighbors = neighbors(self.names)
+        # Only SEPT takes them, which is measured with this many classes.
+        self.neighbors = neighbors(self.names[: setting.classes])
         texts = [*self.names, *(term for terms in self.neighbors.values() for term in terms)]
         self.tokenizer = word_tokenizer(setting.model, texts)
         self.zero_shot = AlmForAudioClassification(setting.model, self.tokenizer).eval()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ import soundfile
 import torch
 from both_ways import Bench, Setting, pengi
 from measuring import (
+    Others,
     copy_rate,
     machine,
     matrix_flops,
@@ -46,7 +46,7 @@ from alm_prompt.versions import installed_versions
 
 RUN_CLIPS, EPOCHS = 400, 50
 # Epochs of ours that are run; the time of the others follows from theirs.
-EPOCHS_RUN = {"coop": 2, "cocoop": 1, "palm": EPOCHS}
+EPOCHS_RUN = {"coop": 10, "cocoop": 1, "palm": EPOCHS}
 PROJECTIONS, EVERYTHING = "projections", "everything"
 
 
@@ -220,14 +220,12 @@ def profile(setting: Setting) -> dict[str, Any]:
 MEMORY_OF = ("sept-ours", "sept-published", "cocoop-ours", "cocoop-published", "coop-many-ours")
 
 
-def memory_in_this_process(setting: Setting, what: str) -> dict[str, float]:
+def memory_in_this_process(setting: Setting, what: str) -> int:
     """Bytes that a first step takes beyond model and libraries, at its peak, from audio features that are at hand."""
     method, way = what.split("-")[0], what.split("-")[-1]
     bench = Bench(setting, setting.many_classes if "many" in what else setting.classes)
     step = bench.ours(method) if way == "ours" else bench.published(method, setting.lengths[-1])
-    seconds: list[float] = []
-    taken = memory_of(lambda: seconds.append(seconds_of(step)))
-    return {"bytes": taken, "seconds_of_first_step": seconds[0]}
+    return memory_of(step)
 
 
 def memory(setting: Setting) -> dict[str, Any]:
@@ -238,8 +236,7 @@ def memory(setting: Setting) -> dict[str, Any]:
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found[what] = json.loads(printed.splitlines()[-1])
     for method in ("sept", "cocoop"):
-        ratio = found[f"{method}-published"]["bytes"] / found[f"{method}-ours"]["bytes"]
-        found[f"{method}: published / ours"] = ratio
+        found[f"{method}: published / ours"] = found[f"{method}-published"] / found[f"{method}-ours"]
     return found
 
 
@@ -271,10 +268,10 @@ def main() -> None:
         return
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.only or [name for name in MEASUREMENTS if not (args.output / f"{name}.json").exists()]:
-        load = round(os.getloadavg()[0], 1)
+        others = Others()
         found = MEASUREMENTS[name](pengi())
         command = shlex.join(["python", "benchmarks/cost.py", "--only", name])
-        noted = {"command": command, "threads": torch.get_num_threads(), "load_before": load}
+        noted = {"command": command, "threads": torch.get_num_threads(), "cpu_used_by_others": others.share()}
         record = noted | {"machine": machine(), "versions": installed_versions(), "figures": found}
         (args.output / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
         print(json.dumps({name: found}, indent=2), flush=True)

@@ -25,6 +25,26 @@ def machine() -> dict[str, object]:
     return {"cpu": model, "cores": os.cpu_count()}
 
 
+class Others:
+    """How much of the machine's processors others have used since this was made."""
+
+    def __init__(self) -> None:
+        self.start = self._now()
+
+    def share(self) -> float:
+        """Between 0 and 1."""
+        busy, own, wall = (now - then for now, then in zip(self._now(), self.start, strict=True))
+        return max(busy - own, 0.0) / (wall * os.cpu_count())
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds that all processors, and this process with its children, have worked; and the time."""
+        user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+        own = os.times()
+        busy = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+        return busy, own.user + own.system + own.children_user + own.children_system, time.perf_counter()
+
+
 def seconds_in_turns(ways: Mapping[str, Callable[[], object]], repeats: Mapping[str, int]) -> dict[str, list[float]]:
     """Wall times of several ways, taken in turns, so that a change of the machine's pace meets all of them.
 

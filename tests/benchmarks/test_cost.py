@@ -86,4 +86,4 @@ def test_measurement_runs(cost, tiny, measurement):
 
 def test_memory_of_a_step(cost, tiny):
     assert cost.memory_of(lambda: torch.ones(2**25)) > 0.9 * 2**27
-    assert cost.memory_in_this_process(tiny, "coop-many-ours").keys() == {"bytes", "seconds_of_first_step"}
+    assert isinstance(cost.memory_in_this_process(tiny, "coop-many-ours"), int)
