@@ -23,7 +23,7 @@ def test_refused_before_anything_is_written(adapter, tmp_path, refused, monkeypa
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").touch()
     assert "is not an empty folder" in refused("export", adapter, tmp_path / "taken")
-    assert "cannot be opened" in refused("export", tmp_path / "missing", tmp_path / "out")
+    assert "is neither a folder nor a Hub id" in refused("export", tmp_path / "missing", tmp_path / "out")
     assert "required: output" in refused("export", adapter)
     copy = shutil.copytree(adapter, tmp_path / "probe")
     config = json.loads((copy / "adapter_config.json").read_text())
