@@ -1,8 +1,13 @@
-"""What several processes of one training exchange."""
+"""What several processes of one training exchange, and how they end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import atexit
+import gc
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed
@@ -14,6 +19,32 @@ def world() -> tuple[int, int]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """Around all that a program does: end its processes cleanly, whoever has opened their process group.
+
+    What is done in it must leave nothing behind that holds a `DistributedDataParallel`: put it into a function.
+    """
+    try:
+        yield
+    except BaseException:
+        if world()[1] > 1:
+            # To close the group would be to wait for processes that wait for this one; they are ended by the launcher.
+            atexit.register(_end_at_once)
+        raise
+    if world()[1] > 1:
+        # A DistributedDataParallel that outlives its group joins a thread that waits for the interpreter, for ever.
+        gc.collect()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _end_at_once() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def gather_rows(rows: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:

@@ -153,15 +153,19 @@ def audio_batch() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def torchrun() -> Callable[..., None]:
-    """Runs a script in two CPU processes: `torchrun(script, *arguments)`."""
+def torchrun() -> Callable[..., str]:
+    """Runs a script in two CPU processes: `torchrun(script, *arguments)`, or `torchrun("-m", module, *arguments)`.
 
-    def run(script: Path, *arguments: str) -> None:
+    It returns what they printed; with `fails=True` they must fail, and it is what they printed on standard error.
+    """
+
+    def run(script: Path | str, *arguments: str, fails: bool = False) -> str:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         path = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
         command = [*launcher, str(script), *arguments]
         finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-        assert finished.returncode == 0, finished.stderr
+        assert (finished.returncode != 0) == fails, finished.stderr
+        return finished.stderr if fails else finished.stdout
 
     return run

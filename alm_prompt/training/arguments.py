@@ -20,8 +20,8 @@ class AlmTrainingArguments(TrainingArguments):
     parameters as [`AlmTrainer`].
 
     Raises:
-        AlmPromptError: for a momentum that contradicts `optim_args`, and for options that would silently replace a
-            method's own objective or write pickled files.
+        AlmPromptError: for a momentum that contradicts `optim_args`, for fp16 on a CPU, and for options that would
+            silently replace a method's own objective or write pickled files.
     """
 
     num_train_epochs: float = field(default=50.0, metadata={"help": "Number of passes over the training clips."})
@@ -52,6 +52,10 @@ class AlmTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Experiment trackers to report to: 'none', 'all' or their names."}
     )
+    # What an adapter learns, it learns in every step.
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Several processes: look for parameters without a gradient in every step."}
+    )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Start anew in a folder that holds a run, and delete its checkpoints."}
     )
@@ -71,6 +75,9 @@ class AlmTrainingArguments(TrainingArguments):
                 "train first, then call model.push_to_hub(...)"
             )
         super().__post_init__()
+        if self.fp16 and self.device.type == "cpu":
+            # Upstream would go on in full precision, without a word.
+            raise AlmPromptError("fp16=True needs a GPU, and this is a CPU: set bf16=True, or neither")
 
 
 def _with_momentum(optim_args: str | None, momentum: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..hub import AdapterResults
 from ..losses import LossHook
 from ..methods import PromptConfig
 from ..models.prompt_shares import sharing_prompts
-from . import checkpoints
+from . import checkpoints, ragged
 from .adapter_results import trainer_measurement, training_results
 from .arguments import AlmTrainingArguments
 
@@ -39,8 +40,8 @@ class AlmTrainer(Trainer):
         **kwargs: passed on to `transformers.Trainer`.
 
     Raises:
-        AlmPromptError: if `args` are not `AlmTrainingArguments`, whose defaults and fields this trainer relies on, or
-            nothing can be written to `args.output_dir`.
+        AlmPromptError: if `args` are not `AlmTrainingArguments`, whose defaults and fields this trainer relies on,
+            nothing can be written to `args.output_dir`, or the processes of a launcher would each train alone.
     """
 
     def __init__(
@@ -54,9 +55,15 @@ class AlmTrainer(Trainer):
         args = AlmTrainingArguments() if args is None else args
         if not isinstance(args, AlmTrainingArguments):
             raise AlmPromptError(f"args is a {type(args).__name__}: AlmTrainer needs AlmTrainingArguments")
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > args.world_size:
+            raise AlmPromptError(
+                f"{started} processes were started, but each would train alone; on CPUs set use_cpu=True (--use_cpu)"
+            )
         self.loss_hooks = list(loss_hooks)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_parts_since_step = 0
+        self._filler: dict[str, Any] | None = None
         self._staging_dir: Path | None = None
         if args.should_save:
             checkpoints.check_writable(Path(args.output_dir))
@@ -131,6 +138,20 @@ class AlmTrainer(Trainer):
         self._attach_loss_hooks(model)
         return model
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
+        """Take the batches of a step as upstream does, every clip once however many processes there are."""
+        return super().get_batch_samples(map(self._without_repeated, epoch_iterator), num_batches, device)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Train on a batch as upstream does; one that only keeps pace with other processes weighs nothing."""
+        if inputs is self._filler:
+            inputs, num_items_in_batch = inputs | {"labels": torch.zeros_like(inputs["labels"])}, torch.inf
+        return super().training_step(model, inputs, num_items_in_batch)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -152,6 +173,21 @@ class AlmTrainer(Trainer):
             self._add_loss_parts(parts, self.accelerator.num_processes if across_processes else 1)
         return (loss, outputs) if return_outputs else loss
 
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Predict as upstream does, with the loss of this process's own clips: it is weighted with their number."""
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        own = ragged.own_clips_now(self.args, self.accelerator.gradient_state, self.args.eval_batch_size)
+        if loss is not None and own:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss = self.compute_loss(model, self._prepare_inputs(ragged.cut(inputs, own))).detach()
+        return loss, logits, labels
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log `logs`; beside the training loss also the mean of each of its parts since the last time."""
         if "loss" in logs and self._loss_parts:
@@ -161,6 +197,13 @@ class AlmTrainer(Trainer):
             logs |= {name: value / steps for name, value in zip(names, sums.tolist(), strict=True)}
             self._loss_parts = {}
         super().log(logs, start_time)
+
+    def _without_repeated(self, batch: dict[str, Any]) -> dict[str, Any]:
+        own = ragged.own_clips_now(self.args, self.accelerator.gradient_state, self._train_batch_size)
+        if own == 0:
+            self._filler = ragged.filler(batch)
+            return self._filler
+        return batch if own is None else ragged.cut(batch, own)
 
     def _note_results(self, results: AdapterResults | None) -> None:
         """Keep what is known about the adapter, to be saved with it; what was known before is of other numbers."""

@@ -18,6 +18,7 @@ from transformers import set_seed
 
 from alm_prompt import AlmForAudioClassification, AlmTrainer, AlmTrainingArguments
 from alm_prompt.data import AlmCollator, FeatureDataset
+from alm_prompt.distributed import ending_together
 
 MATRIX = runpy.run_path(str(Path(__file__).with_name("matrix.py")))["MATRIX"]
 
@@ -58,7 +59,5 @@ def main(folder: Path, batch_size: int, accumulation: int, result: str) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
-    # A process that ends with its group still open may abort, when gloo's threads outlive the interpreter.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    with ending_together():
+        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
