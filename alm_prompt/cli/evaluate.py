@@ -34,8 +34,11 @@ def run(argv: list[str]) -> None:
     options = [AdapterOptions, BenchmarkOptions, ModelOptions, DataOptions, TrainingOptions, RunOptions, RecordOptions]
     parser = CommandParser("evaluate", DESCRIPTION, options)
     adapter, benchmark, model, data, training, output, record, _ = parser.parse(argv)
+    from ..evaluation.ranks import take_rank
     from .run_folder import check_output_dir
 
+    if take_rank().index:
+        return  # Of the processes of a launcher, one measures and writes.
     if output.output_dir is not None:
         check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
     if record.record and (adapter.adapter is None or not Path(adapter.adapter).is_dir()):

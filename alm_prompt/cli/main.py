@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -32,6 +33,14 @@ COMMANDS = {
     "env": "print the versions and settings that a bug report needs",
 }
 
+# How to go on with a command that was interrupted, where there is a way.
+GOES_ON = {
+    "train": ["the same command with --resume goes on"],
+    "evaluate": ["the same command with --resume goes on"],
+    "benchmark": ["the same command goes on"],
+    "neighbors": ["the same command goes on"],
+}
+
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -43,12 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command line without the program's name; `None` takes it from the process.
 
     Returns:
-        Exit code: 0, or 2 after bad input, which is named in one line on standard error.
+        Exit code: 0, 2 after bad input, which is named in one line on standard error, or 130 after Ctrl-C.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    arguments = [argument for argument in given if argument != "--debug"]
     try:
-        return _run([argument for argument in arguments if argument != "--debug"])
+        return _run(arguments)
     except AlmPromptError as error:
         if debug:
             raise
@@ -61,8 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {line}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
-        print("interrupted; runs of train and evaluate go on with --resume, neighbors when repeated", file=sys.stderr)
-        return INTERRUPTED
+        pass
+    # Progress bars end with what they belonged to; the line stands below them.
+    gc.collect()
+    print("; ".join(["interrupted", *GOES_ON.get(arguments[0], ())]), file=sys.stderr)
+    return INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:

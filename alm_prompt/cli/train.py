@@ -15,6 +15,7 @@ from .parser import CommandParser
 from .training_data import TrainingClips, TrainingSentences
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
     from peft import PeftModel
 
     from ..data import ClipDataset, FeatureDataset
@@ -29,7 +30,22 @@ PASSING = ("cache_dir", "no_cache", "num_workers", "text_memory")
 def run(argv: list[str]) -> None:
     """Train an adapter, save it with a record of the run, and print what to do next."""
     options = [MethodOptions, ModelOptions, TrainingDataOptions, TrainingOptions, RunOptions]
-    method, model, data, training, output, _ = CommandParser("train", DESCRIPTION, options).parse(argv)
+    parsed = CommandParser("train", DESCRIPTION, options).parse(argv)
+    from ..distributed import ending_together
+    from .processes import join_processes
+
+    with ending_together(), join_processes() as processes:
+        _train(*parsed[: len(options)], processes)
+
+
+def _train(
+    method: MethodOptions,
+    model: ModelOptions,
+    data: TrainingDataOptions,
+    training: TrainingOptions,
+    output: RunOptions,
+    processes: PartialState,
+) -> None:
     from peft import get_peft_model
     from transformers import set_seed
 
@@ -50,27 +66,34 @@ def run(argv: list[str]) -> None:
     drawn = examples.draw(alm.class_names)
     # What the files hold, not where they lie: a run must not go on with other text.
     texts = {"neighbors": neighbors, "descriptions": alm.class_bank.descriptions}
-    settings = _settings(method, model, training) | drawn | texts
+    settings = _settings(method, model, training) | drawn | texts | {"processes": processes.num_processes}
     if output.resume:
         check_settings(folder, settings)
     print(f"{examples} of {len(alm.class_names)} classes; {method.method} on {model.model or TINY}", flush=True)
     set_seed(method.seed)
     adapted = get_peft_model(alm, config)
     cache = open_cache(model)
-    dataset = examples.dataset(adapted, processor, cache)
-    open_output_dir(folder, overwrite=output.overwrite)
-    write_settings(folder, settings)
-    trainer = _trainer(adapted, dataset, folder, training, method)
+    # What the first process has encoded, the others find in the cache.
+    with processes.main_process_first():
+        dataset = examples.dataset(adapted, processor, cache)
+    if processes.is_main_process:
+        open_output_dir(folder, overwrite=output.overwrite)
+        write_settings(folder, settings)
+    processes.wait_for_everyone()
+    trainer = _trainer(adapted, dataset, folder, training, method, processes)
     with caching_in(cache.folder):
         outcome = trainer.train(resume_from_checkpoint=output.resume or None)
+    facts = {"shots": training.shots, "split hash": settings["split_hash"]}
+    config.results.training |= {name: value for name, value in facts.items() if value is not None}
     trainer.save_model(str(folder / ADAPTER_NAME))
     results = {
         "train_loss": outcome.training_loss,
         "steps": outcome.global_step,
         "trainable_parameters": adapted.get_nb_trainable_parameters()[0],
     }
-    paths = alm.alm.text_tower.paths_taken
-    _record(folder, {"data": data.data, **settings}, results, sorted(map(str, paths)), time.perf_counter() - start)
+    if trainer.args.should_save:
+        paths = sorted(map(str, alm.alm.text_tower.paths_taken))
+        _record(folder, {"data": data.data, **settings}, results, paths, time.perf_counter() - start)
     _print_next(folder / ADAPTER_NAME, data)
 
 
@@ -80,6 +103,7 @@ def _trainer(
     folder: Path,
     training: TrainingOptions,
     method: MethodOptions,
+    processes: PartialState,
 ) -> AlmTrainer:
     from ..data import AlmCollator
     from ..training import AlmTrainer, AlmTrainingArguments
@@ -90,6 +114,8 @@ def _trainer(
         logging_strategy="steps",
         logging_steps=LOG_EVERY,
         dataloader_pin_memory=False,
+        # As the processes have found each other: asked again, accelerate would leave each of them alone.
+        use_cpu=processes.distributed_type == "MULTI_CPU",
         **training.trainer_arguments(),
     )
     return AlmTrainer(model=model, args=args, train_dataset=dataset, data_collator=AlmCollator())
