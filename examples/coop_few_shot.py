@@ -2,6 +2,7 @@
 
 python examples/coop_few_shot.py
 python examples/coop_few_shot.py --data my-sounds --model laion/clap-htsat-unfused --output_dir runs/coop
+torchrun --nproc_per_node 2 examples/coop_few_shot.py --use_cpu
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from alm_prompt import (
 )
 from alm_prompt.data import AlmCollator, AudioClips, FeatureDataset, load_clips, sample_shots
 from alm_prompt.data.world import TINY_MODEL, world_clips
+from alm_prompt.distributed import ending_together
 from alm_prompt.evaluation import accuracy, predict_features
 
 
@@ -58,6 +60,8 @@ def main() -> None:
     dataset = FeatureDataset(train_features, train.label_ids(alm.class_names))
     trainer = AlmTrainer(model=model, args=training_args, train_dataset=dataset, data_collator=AlmCollator())
     trainer.train()
+    if not training_args.should_save:
+        return  # Of several processes, one measures and writes.
     print(f"CoOp: {accuracy(predict_features(model.eval(), test_features), labels):.3f}")
 
     # 4. Save, and load again on a fresh model: a few kilobytes.
@@ -68,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_together():
+        main()

@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, HfArgumentParser, PreTrainedTokenizerFa
 from alm_prompt import AlmConfig, AlmFeatureExtractor, AlmModel, AlmProcessor
 from alm_prompt.data import CaptionDataset, SetEpoch, load_csv
 from alm_prompt.data.world import vocabulary, world_example
+from alm_prompt.distributed import ending_together
 from alm_prompt.models.audio_towers import CnnAudioConfig
 from alm_prompt.prompts import read_descriptions
 
@@ -91,10 +92,8 @@ def main() -> None:
     if training_args.should_save:
         model.half().to(memory_format=torch.contiguous_format).save_pretrained(training_args.output_dir)
         processor.save_pretrained(training_args.output_dir)
-    # A DistributedDataParallel that outlives its process group can hang while it closes.
-    trainer.model_wrapped = trainer.accelerator.free_memory(trainer.model_wrapped)
-    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
-    main()
+    with ending_together():
+        main()
