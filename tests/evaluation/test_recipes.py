@@ -133,3 +133,15 @@ def test_files_hold_nothing_that_yaml_reads_as_something_else() -> None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert all(isinstance(label, str) for label in content["methods"]), path
         assert all(isinstance(name, str) for name in content["datasets"]), path
+
+
+def test_the_how_to_counts_methods_and_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "benchmarks.md").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"]
+    printed = {cells[0].strip("`"): [int(cell.replace(",", "")) for cell in cells[-2:]] for cells in lines}
+    counted = {}
+    for recipe in map(read_recipe, recipe_names()):
+        folds = sum(len(CATALOG[entry.partition(":")[0]].fold_names) for entry in recipe.datasets)
+        methods = len(recipe.methods)
+        counted[recipe.name] = [methods, methods * folds * len(recipe.seeds) * len(recipe.shots)]
+    assert printed == counted
