@@ -34,7 +34,7 @@ INSTALL_REQUIRES = [
     "scikit-learn>=1.5",
     "numpy>=2.0",
     "pyyaml>=6.0",
-    "tqdm>=4.66",
+    "tqdm>=4.66.3",
     "jinja2>=3.1",
     "huggingface-hub>=1.5",
 ]
