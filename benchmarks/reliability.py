@@ -31,7 +31,6 @@ from transformers.utils import logging
 
 from alm_prompt import AlmForAudioClassification
 from alm_prompt.data.world import TINY_MODEL
-from alm_prompt.hub.push import LARGEST_CONFIG
 
 INSIDE = "RELIABILITY_INSIDE"
 MOST_MEMORY_MB = 1024
@@ -46,7 +45,7 @@ def measure_adapters(count: int, seed: int, part: str) -> dict[str, Any]:
         saved = adapters.save_adapters(model, Path(root), NEIGHBORS)
         if part == "largest":
             [sept] = (folder for folder in saved if "sept" in folder.name)
-            return adapters.load_largest(model, sept, LARGEST_CONFIG)
+            return adapters.load_largest(model, sept)
         return adapters.attack(model, saved, count, seed, part)
 
 

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 # Whole numbers beyond it are not exact in JSON readers of other languages, and no setting comes near.
 LARGEST_NUMBER = 2**53
+# Every class name, description and neighbour is a prompt, and a prediction reads them all at once.
+MOST_ENTRIES = 10_000
 
 
 def check_fields(config_class: type[PeftConfig], settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a file that a config class does not have, or has as another type.
+    """Refuse settings of a file that a config class does not have, has as another type, or that have no end.
 
     Args:
         config_class: the class that a config will be made of.
         settings: values as JSON gives them, by field.
 
     Raises:
-        AlmPromptError: a field is unknown or of another type.
+        AlmPromptError: a field is unknown, of another type, or holds more than 10,000 entries.
     """
     hints = _hints(config_class)
     for name, value in settings.items():
@@ -40,6 +42,18 @@ def check_fields(config_class: type[PeftConfig], settings: Mapping[str, Any]) ->
             raise AlmPromptError(
                 f"{config_class.__name__}: {name} is {_shortened(value)}, which is no {wanted}; correct the config"
             )
+        if _count(value) > MOST_ENTRIES:
+            raise AlmPromptError(
+                f"{config_class.__name__}: {name} holds {_count(value):,} entries, but a config may have no more than "
+                f"{MOST_ENTRIES:,}; leave some out"
+            )
+
+
+def _count(value: Any) -> int:
+    """Number of entries of a list, or of all lists in a mapping."""
+    if isinstance(value, dict):
+        return sum(len(entry) if isinstance(entry, list) else 1 for entry in value.values())
+    return len(value) if isinstance(value, list) else 0
 
 
 @cache

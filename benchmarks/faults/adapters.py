@@ -17,6 +17,7 @@ import torch
 from peft import get_peft_model
 
 from alm_prompt import AlmForAudioClassification, AlmPromptError, load_adapter, parse_method
+from alm_prompt.methods.saved_fields import MOST_ENTRIES
 
 from .mutations import mutate_config, mutate_safetensors
 from .watch import peak_mb, watched
@@ -93,32 +94,28 @@ def attack(model: AlmForAudioClassification, adapters: list[Path], count: int, s
     return {"mutants": count, **outcome, **faults, "peak_mb": round(peak_mb())}
 
 
-def load_largest(model: AlmForAudioClassification, adapter: Path, size: int) -> dict[str, Any]:
-    """Load an adapter whose neighbours, and one whose descriptions, fill a config up to a size.
+def load_largest(model: AlmForAudioClassification, adapter: Path) -> dict[str, Any]:
+    """Load an adapter with as many neighbours, and one with as many descriptions, as a config may have.
 
     Args:
         model: its backbone, with its classes set.
         adapter: folder of a SEPT adapter within another method.
-        size: bytes of the config.
 
     Returns:
         Seconds of each, and the most memory that this process held.
     """
-    audio = {"audio_features": torch.zeros(1, model.config.projection_dim)}
     names, seconds = model.class_names, {}
+    texts = {name: [f"{name} {number}" for number in range(MOST_ENTRIES // len(names))] for name in names}
     for kind in ("neighbors", "descriptions"):
         config = json.loads((adapter / CONFIG).read_bytes())
-        room = (size - len(json.dumps(config))) // len(names)
-        count = room // (max(map(len, names)) + 11)
-        texts = {name: [f"{name} {number:06}" for number in range(count)] for name in names}
         (config["prompt"] if kind == "neighbors" else config)[kind] = texts
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, CONFIG).write_text(json.dumps(config))
             shutil.copy(adapter / WEIGHTS, folder)
             start = time.perf_counter()
-            _load(model, Path(folder), audio)
-        seconds[kind] = round(time.perf_counter() - start)
-    return {"seconds": seconds, "bytes": size, "peak_mb": round(peak_mb())}
+            load_adapter(folder, backbone=copy.deepcopy(model))
+        seconds[kind] = round(time.perf_counter() - start, 1)
+    return {"entries": MOST_ENTRIES, "seconds": seconds, "peak_mb": round(peak_mb())}
 
 
 def _load(model: AlmForAudioClassification, folder: Path, audio: dict[str, torch.Tensor]) -> bool:

@@ -67,6 +67,8 @@ HOSTILE = {
     "object for a name": ({"peft_type": {"a": 1}}, "names no peft_type"),
     "format string": ({"template": "{0.__class__.__init__.__globals__}"}, "must hold '{}' once"),
     "not a number": ({"logit_scale": float("nan")}, "logit_scale is nan"),
+    "classes": ({"class_names": [f"n{number}" for number in range(10_001)]}, "class_names holds 10,001 entries"),
+    "descriptions": ({"descriptions": {"dog": ["a dog"] * 6000, "rain": ["rain"] * 6000}}, "holds 12,000 entries"),
     "infinite": ({"entropy_weight": float("inf")}, "entropy_weight is inf"),
 }
 
