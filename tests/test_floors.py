@@ -15,12 +15,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A file may import from the floors below its own and from its own room.
 FLOORS = (
-    ("errors", "versions", "cache", "distributed"),
+    ("errors", "versions", "cache", "distributed", "files"),
     ("registry", "outputs"),
-    ("audio", "losses", "prompts"),
+    ("audio", "losses", "prompts", "hub"),
     ("data",),
     ("models",),
     ("methods",),
+    ("loading",),
     ("training",),
     ("evaluation", "export"),
     ("pipelines",),
