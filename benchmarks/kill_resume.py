@@ -1,10 +1,14 @@
-"""Kill training runs with SIGKILL at random moments, resume them, and compare the adapters with an uninterrupted one.
+"""Kill work with SIGKILL at random moments, go on with it, and compare with work that was not killed.
 
-    python benchmarks/kill_resume.py --kills 20
+    python benchmarks/kill_resume.py                          # 10 kills of each kind of work
+    python benchmarks/kill_resume.py --kinds saving --kills 4
 
-Half of the kills come from outside after a random optimizer step, mid-epoch included. The other half strike between
-two operations on the file system, so that they fall into the writing, renaming and deleting of checkpoints. Every
-run is a process of its own. Exits with 1 unless every resumed adapter has the same bytes as the uninterrupted one.
+Half of the kills come from outside, after a random share of the time that the work takes. The other half strike
+between two operations on the file system, so that they fall into writing, renaming and deleting. After every kill,
+what a reader accepts must be whole: as it was before, or as the finished work has it. Then the work goes on, and ends
+with the same bytes as work that was not killed, nothing lost and nothing doubled; otherwise this exits with 1.
+
+Every kill is written down when it is done: the same command goes on where it was ended.
 """
 
 from __future__ import annotations
@@ -20,169 +24,166 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model
-from transformers import TrainerCallback
+from kill_jobs import JOBS, Accepted, Job
 from transformers import logging as transformers_logging
-from transformers.trainer_utils import get_last_checkpoint
 
-import alm_prompt
-from alm_prompt.data.collate import FeatureDataset
-from alm_prompt.methods import parse_method
-from alm_prompt.models import AlmForAudioClassification
-from alm_prompt.training import AlmTrainer, AlmTrainingArguments
 from alm_prompt.versions import installed_versions
 
 ROOT = Path(__file__).resolve().parents[1]
-CLASS_NAMES = ["dog", "rain", "siren", "door bell"]
-CLIPS = 24
-EPOCHS = 3
-# 24 clips in micro-batches of 4, two to a step: 3 steps an epoch, a checkpoint every second step.
-STEPS = EPOCHS * 3
-METHOD = "coop+zebra"
 # Imported once by the server that all processes are forked from.
-PRELOADED = ["alm_prompt.training", "alm_prompt.methods", "alm_prompt.data.collate", "transformers.models.auto"]
+PRELOADED = ["kill_jobs", "alm_prompt.evaluation.runner", "alm_prompt.models.convert.checkpoint", "transformers"]
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+# Work that has ended before its kill came is killed again, earlier.
+EARLIER = 0.5
 
 
 @dataclass
 class Kill:
-    """One kill: after step `step`, or at file operation `operation`, and what became of the run."""
+    """One kill, at a share of the work's time or of its file operations, and what became of the work.
 
-    step: int | None = None
-    operation: int | None = None
+    Attributes:
+        share: of the time, or of the number of operations.
+        by_time: which of them.
+        event: the last file operation before it.
+        half_written: what a reader accepted right after it, and is not whole.
+        equal: whether the work ended as without a kill.
+    """
+
+    share: float
+    by_time: bool
     event: str | None = None
-    resumed_from: str | None = None
-    bitwise_equal: bool | None = None
+    half_written: list[str] | None = None
+    equal: bool | None = None
 
 
-class Reporter(TrainerCallback):
-    """Tells the parent process of every step."""
-
-    def __init__(self, channel: Connection) -> None:
-        self.channel = channel
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Report the step."""
-        self.channel.send(("step", state.global_step))
-
-
-def watch_files(run_dir: Path, channel: Connection, kill_at: int | None) -> None:
-    """Count the operations that change `run_dir`, report each, and end this process at number `kill_at`."""
+def watch_files(folder: Path, channel: Connection, kill_at: int | None) -> None:
+    """Count the operations that change `folder`, report each, and end this process at number `kill_at`."""
     count = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        if event not in FILE_EVENTS or not str(arguments[0]).startswith(str(run_dir)):
+        if event not in FILE_EVENTS or not str(arguments[0]).startswith(str(folder)):
             return
         if event == "open" and not arguments[2] & WRITE_FLAGS:
             return
         count += 1
-        channel.send(("operation", f"{event} {Path(str(arguments[0])).name}"))
+        channel.send(f"{event} {Path(str(arguments[0])).name}")
         if count == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
 
 
-def silence() -> None:
-    """Keep everything but errors of this process from the terminal."""
-    sys.stdout = None
+def work(run: Callable[[Path], None], folder: Path, channel: Connection, kill_at: int | None) -> None:
+    """Do a job: what runs in a process of its own."""
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     transformers_logging.disable_progress_bar()
+    channel.send("begin")
+    watch_files(folder, channel, kill_at)
+    run(folder)
 
 
-def train(model_dir: Path, run_dir: Path, channel: Connection, kill_at: int | None) -> None:
-    """Train, resuming what is there, and save the adapter: what runs in a process of its own."""
-    torch.set_num_threads(1)
-    silence()
-    watch_files(run_dir, channel, kill_at)
-    alm = AlmForAudioClassification.from_pretrained(model_dir, class_names=CLASS_NAMES)
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(CLIPS, alm.config.projection_dim, generator=generator)
-    args = AlmTrainingArguments(
-        output_dir=str(run_dir),
-        num_train_epochs=EPOCHS,
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=2,
-        save_strategy="steps",
-        save_steps=2,
-        logging_strategy="no",
-        disable_tqdm=True,
-        use_cpu=True,
-    )
-    torch.manual_seed(0)
-    trainer = AlmTrainer(
-        model=get_peft_model(alm, parse_method(METHOD, {"coop.n_ctx": 4})),
-        args=args,
-        train_dataset=FeatureDataset(features, [clip % len(CLASS_NAMES) for clip in range(CLIPS)]),
-        callbacks=[Reporter(channel)],
-    )
-    trainer.train(resume_from_checkpoint=True)
-    trainer.save_model(str(run_dir / "adapter"))
+def run(
+    job: Job, folder: Path, kill_at: int | None = None, kill_after: float | None = None
+) -> tuple[bool, list[str], float]:
+    """Do a job in a process of its own, to its end or to its kill.
 
+    Args:
+        job: the job.
+        folder: its folder.
+        kill_at: number of the file operation that is not made any more.
+        kill_after: seconds.
 
-def run(model_dir: Path, run_dir: Path, kill: Kill | None = None) -> list[tuple[str, Any]]:
-    """Run one training process to its end or to its kill and return what it reported."""
+    Returns:
+        Whether it was killed, its file operations, and the seconds that it took.
+    """
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=train, args=(model_dir, run_dir, sender, kill and kill.operation))
+    process = context.Process(target=work, args=(job.run, folder, sender, kill_at))
     process.start()
     sender.close()
-    reports = []
+    operations = []
+    receiver.recv()
+    start = time.perf_counter()
+    deadline = None if kill_after is None else start + kill_after
     try:
         while True:
-            reports.append(receiver.recv())
-            if kill and kill.step and reports[-1] == ("step", kill.step):
+            if deadline is not None and not receiver.poll(max(deadline - time.perf_counter(), 0)):
                 process.kill()
+                deadline = None
+            operations.append(receiver.recv())
     except EOFError:
         process.join()
-    expected = -signal.SIGKILL if kill else 0
-    if process.exitcode != expected:
-        raise RuntimeError(f"{run_dir}: the process ended with {process.exitcode}, not {expected}")
-    return reports
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"{folder}: the process ended with {process.exitcode}")
+    return process.exitcode != 0, operations, time.perf_counter() - start
 
 
-def draw_kills(count: int, operations: int, seed: int) -> list[Kill]:
-    """Draw the moments: every second one a step, the others a file operation."""
-    generator = random.Random(seed)
-    return [
-        Kill(operation=generator.randint(1, operations)) if index % 2 else Kill(step=generator.randint(1, STEPS - 1))
-        for index in range(count)
-    ]
+def kill_and_go_on(job: Job, kill: Kill, root: Path, whole: tuple[Accepted, int, float]) -> None:
+    """Carry out one kill, go on and note what came out."""
+    expected, operations, seconds = whole
+    killed = False
+    while not killed:
+        folder = Path(tempfile.mkdtemp(dir=root))
+        job.prepare(folder)
+        before = job.read(folder)
+        after, at = kill.share * seconds, int(kill.share * operations) + 1
+        killed, done, _ = run(job, folder, **({"kill_after": after} if kill.by_time else {"kill_at": at}))
+        if not killed:
+            kill.share *= EARLIER
+    kill.event = done[-1] if done else None
+    kill.half_written = [name for name, content in job.read(folder) if (name, content) not in (*before, *expected)]
+    run(job, folder)
+    kill.equal = sorted(job.read(folder)) == sorted(expected)
 
 
-def kill_and_resume(kill: Kill, model_dir: Path, run_dir: Path, expected: bytes) -> None:
-    """Carry out one kill, resume the run and note what came out."""
-    reports = run(model_dir, run_dir, kill)
-    kill.event = " ".join(map(str, reports[-1]))
-    checkpoint = get_last_checkpoint(run_dir) if run_dir.is_dir() else None
-    kill.resumed_from = checkpoint and Path(checkpoint).name
-    run(model_dir, run_dir)
-    kill.bitwise_equal = read_adapter(run_dir) == expected
+def run_kind(kind: str, count: int, seed: int, output: Path) -> dict[str, Any]:
+    """All kills of one kind of work that are not in the output yet; each is written there."""
+    job, generator = JOBS[kind], random.Random(f"{kind}-{seed}")
+    kills = [Kill(generator.random(), by_time=index % 2 == 0) for index in range(count)]
+    done = read_output(output)["kinds"].get(kind, {"seed": seed, "runs": []})
+    result = done if done["seed"] == seed else {"seed": seed, "runs": []}
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(tempfile.mkdtemp(dir=root))
+        job.prepare(folder)
+        _, operations, seconds = run(job, folder)
+        whole = job.read(folder), len(operations), seconds
+        result["things"] = len(whole[0])
+        for number, kill in list(enumerate(kills, start=1))[len(result["runs"]) :]:
+            kill_and_go_on(job, kill, Path(root), whole)
+            result["runs"].append(asdict(replace(kill, share=round(kill.share, 4))))
+            # Read anew: other kinds may have been run meanwhile.
+            record = read_output(output)
+            record["kinds"][kind] = result
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            outcome = "equal" if kill.equal else "DIFFERENT"
+            print(f"{kind} {number}/{count}: after {kill.event}: {outcome}", flush=True)
+    return result
 
 
-def read_adapter(run_dir: Path) -> bytes:
-    return (run_dir / "adapter" / "adapter_model.safetensors").read_bytes()
+def read_output(path: Path) -> dict[str, Any]:
+    """What is known so far."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"kinds": {}}
+    return known | {"versions": installed_versions()}
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="number of kills")
+    parser.add_argument("--kinds", nargs="+", choices=JOBS, default=list(JOBS), help="kinds of work")
+    parser.add_argument("--kills", type=int, default=10, help="number of kills of each kind")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=Path(alm_prompt.__file__).parent / "assets" / "tiny_alm",
-        help="folder of the audio-language model; default: the bundled one",
-    )
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks" / "results" / "kill_resume.json", help="JSON to write"
     )
@@ -192,31 +193,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the benchmark."""
     options = parse_arguments()
-    start = time.perf_counter()
     multiprocessing.set_forkserver_preload(PRELOADED)
-    with tempfile.TemporaryDirectory() as folder:
-        reports = run(options.model, Path(folder, "whole"))
-        expected = read_adapter(Path(folder, "whole"))
-        kills = draw_kills(options.kills, sum(kind == "operation" for kind, _ in reports), options.seed)
-        for index, kill in enumerate(kills):
-            kill_and_resume(kill, options.model, Path(folder, f"run-{index}"), expected)
-            outcome = "equal" if kill.bitwise_equal else "DIFFERENT"
-            print(f"{index + 1}/{options.kills}: {kill.event}, from {kill.resumed_from}: {outcome}", flush=True)
-    equal = sum(kill.bitwise_equal for kill in kills)
-    record = {
-        "kills": options.kills,
-        "bitwise_equal": equal,
-        "seed": options.seed,
-        "method": METHOD,
-        "steps": STEPS,
-        "wall_seconds": round(time.perf_counter() - start, 1),
-        "versions": installed_versions(),
-        "runs": [asdict(kill) for kill in kills],
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"{equal} of {options.kills} resumed adapters are bitwise equal to the uninterrupted one; {options.output}")
-    return 0 if equal == options.kills else 1
+    failed = False
+    for kind in options.kinds:
+        result = run_kind(kind, options.kills, options.seed, options.output)
+        equal = sum(kill["equal"] for kill in result["runs"])
+        half_written = sum(len(kill["half_written"]) for kill in result["runs"])
+        print(f"{kind}: {equal} of {len(result['runs'])} equal, {half_written} half-written", flush=True)
+        failed |= equal < len(result["runs"]) or half_written > 0
+    return int(failed)
 
 
 if __name__ == "__main__":
