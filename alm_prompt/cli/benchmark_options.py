@@ -50,6 +50,7 @@ class RecipeOptions:
     epochs: float | None = field(default=None, metadata={"help": "passes over the training clips"})
     learning_rate: float | None = field(default=None, metadata={"help": "learning rate of SGD"})
     batch_size: int | None = field(default=None, metadata={"help": "clips per step"})
+    bf16: bool = field(default=False, metadata={"help": "train in mixed precision: bfloat16 where it is safe"})
     encoder_mode: str | None = field(
         default=None, metadata={"help": "`frozen`, or `reference` as in the published training loops (slow)"}
     )
@@ -70,6 +71,7 @@ class RecipeOptions:
             "num_train_epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "per_device_train_batch_size": self.batch_size,
+            "bf16": self.bf16 or None,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -127,6 +127,7 @@ class TrainingOptions:
     epochs: float = field(default=50.0, metadata={"help": "passes over the training clips"})
     learning_rate: float = field(default=0.05, metadata={"help": "learning rate of SGD"})
     batch_size: int = field(default=16, metadata={"help": "clips per step"})
+    bf16: bool = field(default=False, metadata={"help": "train in mixed precision: bfloat16 where it is safe"})
     encoder_mode: Literal["frozen", "reference"] = field(
         default="frozen",
         metadata={"help": "encoders as they are, or in training mode as in the published loops (slow)"},
@@ -143,6 +144,7 @@ class TrainingOptions:
             "num_train_epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "per_device_train_batch_size": self.batch_size,
+            **({"bf16": True} if self.bf16 else {}),
         }
 
 

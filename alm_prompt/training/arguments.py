@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 
@@ -74,6 +75,9 @@ class AlmTrainingArguments(TrainingArguments):
                 "push_to_hub=True would upload pickled training arguments with every checkpoint: "
                 "train first, then call model.push_to_hub(...)"
             )
+        if self.bf16 and not torch.accelerator.is_available():
+            # Upstream refuses bfloat16 on a machine without a GPU until it is told that this is meant.
+            self.use_cpu = True
         super().__post_init__()
         if self.fp16 and self.device.type == "cpu":
             # Upstream would go on in full precision, without a word.

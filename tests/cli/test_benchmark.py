@@ -82,7 +82,7 @@ def test_all_eleven_data_sets_run(name: str, standins: Path, tmp_path: Path) -> 
 
 def test_official_settings_are_those_of_the_published_runs(standins: Path, tmp_path: Path) -> None:
     command = ["benchmark", "zebra-base-to-novel", "--official", "--data-root", str(standins), "--datasets", "SESA"]
-    assert main([*command, "--methods", "zero-shot", "--output-dir", str(tmp_path)]) == 0
+    assert main([*command, "--bf16", "--methods", "zero-shot", "--output-dir", str(tmp_path)]) == 0
     [row] = read_rows(tmp_path / "rows.jsonl")
     assert (row["seed"], row["shot_rule"], row["fold"], row["shots"]) == (0, "pandas", None, 16)
     assert (row["base_classes"], row["novel_classes"]) == (["casual", "siren"], ["explosion", "gunshot"])
@@ -90,6 +90,7 @@ def test_official_settings_are_those_of_the_published_runs(standins: Path, tmp_p
         "num_train_epochs": 50,
         "learning_rate": 0.05,
         "per_device_train_batch_size": 16,
+        "bf16": True,
     }
 
 

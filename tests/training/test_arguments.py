@@ -30,6 +30,12 @@ def test_flags_reach_the_optimizer(tmp_path: Path) -> None:
     assert Trainer.get_optimizer_cls_and_kwargs(args)[1] == {"lr": 0.0125, "momentum": 0.5}
 
 
+def test_bf16_needs_no_word_about_the_device(tmp_path: Path) -> None:
+    args = AlmTrainingArguments(output_dir=str(tmp_path), bf16=True)
+    assert args.bf16
+    assert (args.device.type == "cpu") == (not torch.accelerator.is_available())
+
+
 def test_momentum_keeps_other_options_of_the_optimizer(tmp_path: Path) -> None:
     args = AlmTrainingArguments(output_dir=str(tmp_path), optim_args="nesterov=true", momentum=0.8)
     assert Trainer.get_optimizer_cls_and_kwargs(args)[1] == {"lr": 0.05, "momentum": 0.8, "nesterov": True}
