@@ -22,7 +22,7 @@ from alm_prompt.cli.main import main as alm_prompt
 from alm_prompt.data import FeatureDataset
 from alm_prompt.data.world import TINY_MODEL, world_clips, write_world
 from alm_prompt.evaluation.rows import read_rows, row_key
-from alm_prompt.methods import PromptConfig, parse_method
+from alm_prompt.methods import ZebraPromptConfig, parse_method
 from alm_prompt.training import AlmTrainer, AlmTrainingArguments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,7 +127,7 @@ def read_adapters(folder: Path) -> Accepted:
 
 def _read_adapter(folder: Path) -> Accepted:
     try:
-        PromptConfig.from_pretrained(str(folder))
+        ZebraPromptConfig.from_pretrained(str(folder))
     except (AlmPromptError, ValueError):  # `peft` raises the second where there is no config.
         return []
     return [(folder.name, _hash(b"".join((folder / name).read_bytes() for name in ADAPTER_FILES)))]

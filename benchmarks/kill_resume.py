@@ -160,6 +160,8 @@ def run_kind(kind: str, count: int, seed: int, output: Path) -> dict[str, Any]:
         _, operations, seconds = run(job, folder)
         whole = job.read(folder), len(operations), seconds
         result["things"] = len(whole[0])
+        if not result["things"]:
+            raise RuntimeError(f"{kind}: nothing can be read after the whole work, so nothing can be compared")
         for number, kill in list(enumerate(kills, start=1))[len(result["runs"]) :]:
             kill_and_go_on(job, kill, Path(root), whole)
             result["runs"].append(asdict(replace(kill, share=round(kill.share, 4))))
