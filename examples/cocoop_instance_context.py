@@ -33,13 +33,14 @@ def prompts_per_clip(model: PeftModel, clip: torch.Tensor) -> int:
     """Prompts that the text tower reads to classify two clips instead of one."""
     read = []
     hook = model.get_base_model().alm.text_tower.register_forward_hook(
-        lambda *call: read.append(call[2][..., 0].numel())
+        lambda *call: read[-1].append(call[2][..., 0].numel())
     )
     with torch.no_grad():
-        model(audio_features=clip[None])
-        model(audio_features=clip.expand(2, -1))
+        for clips in (1, 1, 2):  # what is read once for all clips is read by the first call
+            read.append([])
+            model(audio_features=clip.expand(clips, -1))
     hook.remove()
-    return read[1] - read[0]
+    return sum(read[2]) - sum(read[1])
 
 
 def movement(texts: torch.Tensor, task: FewShotTask) -> str:

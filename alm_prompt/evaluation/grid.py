@@ -123,7 +123,7 @@ def plan_runs(
 
 
 def chosen_folds(dataset: AudioDataset, wanted: Sequence[str] | None) -> list[Fold]:
-    """Folds of a data set by name; all where none is named, and the only one where there is one.
+    """Folds of a data set by name; all where none is asked for.
 
     Args:
         dataset: the data set.
@@ -136,12 +136,13 @@ def chosen_folds(dataset: AudioDataset, wanted: Sequence[str] | None) -> list[Fo
         if dataset.fixed is None:
             raise AlmPromptError(f"{dataset.name} has no fixed pair of lists beside its folds; leave out the folds")
         return [dataset.fixed]
-    named = {fold.name: fold for fold in dataset.folds if fold.name is not None}
-    if wanted is None or (not named and len(dataset.folds) == 1):
+    if wanted is None:
         return list(dataset.folds)
+    named = {fold.name: fold for fold in dataset.folds if fold.name is not None}
     for name in wanted:
         if name not in named:
-            raise AlmPromptError(f"{dataset.name} has no fold {name!r}; its folds: {', '.join(named)}")
+            have = f"its folds: {', '.join(named)}" if named else "its clips carry no folds"
+            raise AlmPromptError(f"{dataset.name or 'the data'} has no fold {name!r}; {have}")
     return [named[name] for name in dict.fromkeys(wanted)]
 
 
@@ -176,7 +177,8 @@ def _run(
 def _splits(recipe: Recipe, dataset: AudioDataset, shots: int) -> list[Split]:
     """One split per seed and fold; they are checked for leaks where a run of them is still to be made."""
     base, novel = divide_classes(recipe.class_rule, dataset.class_names, dataset.name)
-    folds = chosen_folds(dataset, recipe.folds)
+    # Of data sets without folds, a recipe takes the one way that there is to part them.
+    folds = chosen_folds(dataset, recipe.folds if len(dataset.folds) > 1 else None)
     return [
         few_shot_split(fold, base, novel, shots, seed, recipe.shot_rule, recipe.allow_fewer, check_leaks=False)
         for seed in recipe.seeds

@@ -199,6 +199,7 @@ print(centre, grown())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
+@pytest.mark.slow
 def test_an_hour_is_read_in_bounded_memory(tmp_path: Path) -> None:
     write_an_hour(tmp_path / "hour.flac")
     script = MEASURE_MEMORY.replace("[PATH]", repr(str(tmp_path / "hour.flac")))

@@ -140,6 +140,7 @@ def test_evaluate_leaves_out_the_clips_of_training(
     assert f"accuracy {100 * sum(hits) / 6:.1f} %" in printed
 
 
+@pytest.mark.slow
 def test_benchmark_in_a_new_process_is_refused_resumed_and_replaced(
     world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], refused: Callable[..., str]
 ) -> None:
@@ -160,6 +161,7 @@ def test_benchmark_in_a_new_process_is_refused_resumed_and_replaced(
     assert [row["method"] for row in read_rows(folder / "rows.jsonl")] == ["zero-shot", "zero-shot"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_adapter_also_after_a_kill(
     world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,11 +146,6 @@ def test_htsat_is_the_clap_audio_model():
     assert torch.equal(tower(features), reference(input_features=features).pooler_output)
 
 
-def test_fused_clap_is_refused_with_the_way_out():
-    with pytest.raises(AlmPromptError, match=r"enable_fusion=True.*laion/clap-htsat-unfused"):
-        build_audio_tower(ClapAudioConfig(enable_fusion=True))
-
-
 def test_unknown_tower_is_refused_by_name():
     with pytest.raises(AlmPromptError, match="'bert' has no audio tower"):
         build_audio_tower(BertConfig())

@@ -10,8 +10,6 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
-    ClapAudioConfig,
-    ClapAudioModel,
     ClapConfig,
     ClapModel,
     ClapTextConfig,
@@ -183,9 +181,6 @@ def test_what_does_not_fit_is_refused(tmp_path):
         AlmModel.from_towers(CNN, BertConfig(**SIZES), text_pooling="eos")
     with pytest.raises(AlmPromptError, match="set text_max_length"):
         AlmModel.from_towers(CNN, T5Config(**T5_SIZES))
-    fused = ClapAudioModel(ClapAudioConfig(**CLAP_AUDIO, enable_fusion=True))
-    with pytest.raises(AlmPromptError, match="fused CLAP checkpoints are not supported"):
-        AlmModel.from_towers(fused, BertConfig(**SIZES))
 
 
 def test_missing_weights_are_refused_not_made_up(tmp_path):
