@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from huggingface_hub import constants, hf_api
 from peft import PeftModel, get_peft_model
+from transformers.utils import hub as transformers_hub
 
 from alm_prompt import AlmForAudioClassification, AlmPromptError, CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.data.world import TINY_MODEL
@@ -33,7 +34,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[stub.StubHu
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(hf_api.api, "endpoint", server.url)
+    for client in (hf_api.api, transformers_hub.hf_api()):
+        monkeypatch.setattr(client, "endpoint", server.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
