@@ -8,10 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from transformers import ClapFeatureExtractor, ClapProcessor
 
-from alm_prompt import AlmForAudioClassification, AlmProcessor, AlmPromptError, AudioFeatureCache
-from alm_prompt.data import AlmCollator, AudioClips, Clip
+from alm_prompt import (
+    AlmForAudioClassification,
+    AlmProcessor,
+    AlmPromptError,
+    AlmTrainer,
+    AlmTrainingArguments,
+    AudioFeatureCache,
+    CoOpPromptConfig,
+)
+from alm_prompt.data import AlmCollator, AudioClips, Clip, ClipDataset
 from alm_prompt.models.processing import AlmFeatureExtractor
 
 UNFUSED = runpy.run_path(str(Path(__file__).with_name("test_clap_checkpoint.py")))
@@ -99,6 +108,23 @@ def test_cache_collator_and_our_own_format_carry_the_views(opened, clips, tmp_pa
     reopened = AlmForAudioClassification.from_pretrained(tmp_path / "model", class_names=CLASS_NAMES)
     features = AlmProcessor.from_pretrained(tmp_path / "model")(audio=clips, sampling_rate=RATE)
     assert torch.equal(reopened.get_audio_features(**features), expected)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "reference"])
+def test_an_adapter_trains(mode, folder, opened, clips, tmp_path):
+    alm, processor = AlmForAudioClassification.from_pretrained(folder, class_names=CLASS_NAMES), opened[1]
+    sounds = [clips[0], clips[0][::-1], *clips]
+    sources = [{"array": np.ascontiguousarray(sound), "sampling_rate": RATE} for sound in sounds]
+    labels = [CLASS_NAMES[number % 2] for number in range(len(sources))]
+    labelled = AudioClips(Clip(*pair, str(number)) for number, pair in enumerate(zip(sources, labels, strict=True)))
+    model = get_peft_model(alm, CoOpPromptConfig(n_ctx=2, encoder_mode=mode))
+    before = model.base_model.model.class_head.tensors("default")["context"].detach().clone()
+    args = AlmTrainingArguments(str(tmp_path), num_train_epochs=1, use_cpu=True, save_strategy="no", disable_tqdm=True)
+    dataset = ClipDataset(labelled, processor, model.class_names)
+    AlmTrainer(model=model, args=args, train_dataset=dataset, data_collator=AlmCollator()).train()
+    after = model.base_model.model.class_head.tensors("default")["context"]
+    assert after.isfinite().all()
+    assert not torch.equal(after, before)
 
 
 def test_what_fusion_does_not_offer_is_refused(opened, clips):
