@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,14 @@ from alm_prompt.cli.main import main
 from alm_prompt.evaluation.rows import RowStore, read_rows
 
 TRAIN = ["--classes", "bird song", "hand drum", "--shots", "2", "--epochs", "6", "--batch-size", "2", "--no-cache"]
+
+
+@pytest.fixture(autouse=True)
+def keyboard() -> Iterator[None]:
+    """Hear the signal also where the suite was started in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, calls: int) -> None:
