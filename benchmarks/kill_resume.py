@@ -84,6 +84,8 @@ def watch_files(folder: Path, channel: Connection, kill_at: int | None) -> None:
 
 def work(run: Callable[[Path], None], folder: Path, channel: Connection, kill_at: int | None) -> None:
     """Do a job: what runs in a process of its own."""
+    # Its workers are to be its own children, which end when it is killed, and not children of the fork server.
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     logging.disable(logging.WARNING)
