@@ -201,7 +201,9 @@ class AlmModel(AlmPreTrainedModel):
         return device, self.dtype, autocast, self.text_tower.fast, versions
 
     def _text_parameters(self) -> list[nn.Parameter]:
-        return [*self.text_tower.parameters(), *self.text_projection.parameters()]
+        # `parameters()` also makes up names, which takes as long as a step of PALM.
+        modules = (*self.text_tower.modules(), *self.text_projection.modules())
+        return [parameter for module in modules for parameter in module._parameters.values() if parameter is not None]
 
     def forward(
         self,
