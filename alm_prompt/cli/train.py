@@ -84,7 +84,7 @@ def _train(
     with caching_in(cache.folder):
         outcome = trainer.train(resume_from_checkpoint=output.resume or None)
     facts = {"shots": training.shots, "split hash": settings["split_hash"]}
-    config.results.training |= {name: value for name, value in facts.items() if value is not None}
+    adapted.active_peft_config.results.training |= {name: value for name, value in facts.items() if value is not None}
     trainer.save_model(str(folder / ADAPTER_NAME))
     results = {
         "train_loss": outcome.training_loss,

@@ -233,9 +233,10 @@ def test_no_terms_on_other_classes(tiny_alm, audio_batch):
 
 def test_shipped_neighbours_are_found_by_the_class_names(make_tiny_alm):
     config = SeptPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), margin_templates="template")
-    get_peft_model(make_tiny_alm(classes=["dog", "rain", "sea_waves"]), config)
-    assert list(config.neighbors) == ["dog", "rain", "sea_waves"]
-    assert {len(terms) for terms in config.neighbors.values()} == {10}
+    model = get_peft_model(make_tiny_alm(classes=["dog", "rain", "sea_waves"]), config)
+    neighbors = model.peft_config["default"].neighbors
+    assert list(neighbors) == ["dog", "rain", "sea_waves"]
+    assert {len(terms) for terms in neighbors.values()} == {10}
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,7 @@ class CoOpPrompt(PromptMethod):
 
     def check_bank(self, bank: ClassBank) -> None:
         """Class-specific contexts belong to the classes they were learned for; a shared one fits any."""
-        if self.config.class_specific and bank.class_names != self.config.class_names:
-            raise AlmPromptError(
-                f"class-specific context was learned for {self.config.class_names} and cannot classify "
-                f"{bank.class_names}; set those classes or train with class_specific=False"
-            )
+        self._check_trained_on(bank)
         n_context = self.config.n_ctx if self.config.ctx_init is None else len(bank.text_ids(self.config.ctx_init))
         bank.check_length(n_context)
 
@@ -78,6 +74,8 @@ class CoOpPrompt(PromptMethod):
         Returns:
             `[C, d]`, or `[B, C, d]`, not normalised.
         """
+        # Classes may have been set while another adapter was at work, or none.
+        self._check_trained_on(bank)
         layout = bank.layout(context.shape[-2], self.config.class_position, context.device)
         several = len(layout.ids) > len(bank)
         if several and context.dim() > 2 and context.shape[-3] > 1:
@@ -86,3 +84,10 @@ class CoOpPrompt(PromptMethod):
         arguments = (prompts, layout.mask, layout.shared(context))
         features = encode_in_shares(alm, *arguments) if common else alm.encode_prompts(*arguments)
         return bank.class_means(features) if several else features
+
+    def _check_trained_on(self, bank: ClassBank) -> None:
+        if self.config.class_specific and bank.class_names != self.config.class_names:
+            raise AlmPromptError(
+                f"class-specific context was learned for {self.config.class_names} and cannot classify "
+                f"{bank.class_names}; set those classes or train with class_specific=False"
+            )

@@ -1,0 +1,66 @@
+"""What putting an adapter on a model must leave alone: configs, other adapters, and the mode of the encoders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+
+from alm_prompt import AlmPromptError, CoCoOpPromptConfig, CoOpPromptConfig, PalmPromptConfig, ZebraPromptConfig
+
+OTHER_CLASSES = ["rain", "cat", "dog", "the bell"]
+
+
+def test_one_config_serves_models_of_different_classes(make_tiny_alm, audio_batch):
+    config = PalmPromptConfig()
+    first = get_peft_model(make_tiny_alm(), config)
+    second = get_peft_model(make_tiny_alm(classes=OTHER_CLASSES), config)
+    assert config == PalmPromptConfig()
+    assert first.peft_config["default"].class_names == first.class_names
+    assert second.peft_config["default"].class_names == OTHER_CLASSES
+    assert second.fallback_classes == []
+    second(**audio_batch).loss.backward()
+    assert second.class_head.tensors("default")["class_vectors"].grad.abs().sum(dim=1).gt(0).all()
+
+
+def test_one_config_serves_adapters_of_different_classes(tiny_alm, audio_batch, logits):
+    config = PalmPromptConfig()
+    model = get_peft_model(tiny_alm, config)
+    classes, before = model.class_names, logits(model, audio_batch)
+    model.set_classes(OTHER_CLASSES)
+    model.add_adapter("other", config)
+    assert [model.peft_config[name].class_names for name in ("default", "other")] == [classes, OTHER_CLASSES]
+    model.set_classes(classes)
+    assert torch.equal(logits(model, audio_batch), before)
+
+
+def test_wrappers_of_one_config_stay_apart(make_tiny_alm, audio_batch, logits):
+    wrapped = PalmPromptConfig()
+    first = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=wrapped))
+    before = logits(first, audio_batch)
+    get_peft_model(make_tiny_alm(classes=OTHER_CLASSES), ZebraPromptConfig(prompt=wrapped))
+    assert torch.equal(logits(first, audio_batch), before)
+
+
+@pytest.mark.parametrize("config_class", [CoOpPromptConfig, CoCoOpPromptConfig])
+def test_class_specific_context_never_classifies_others(tiny_alm, audio_batch, logits, config_class):
+    """Nobody asks it while it is switched off, and as many classes as before would fit it by chance."""
+    model = get_peft_model(tiny_alm, config_class(n_ctx=4, class_specific=True))
+    classes, before = model.class_names, logits(model, audio_batch)
+    with model.disable_adapter():
+        model.set_classes(OTHER_CLASSES)
+    with pytest.raises(AlmPromptError, match="set those classes or train with class_specific=False"):
+        logits(model, audio_batch)
+    model.set_classes(classes)
+    assert torch.equal(logits(model, audio_batch), before)
+
+
+def test_adapter_made_on_a_model_in_training_mode(make_tiny_alm, tmp_path):
+    """With dropout at work its signature would be that of no backbone."""
+    alm = make_tiny_alm()
+    for layer in alm.alm.text_tower.model.encoder.layers:
+        layer.self_attn.dropout = 0.5
+    model = get_peft_model(alm.train(), CoOpPromptConfig(n_ctx=4))
+    assert not any(module.training for module in alm.alm.modules())
+    model.save_pretrained(tmp_path)
+    PeftModel.from_pretrained(make_tiny_alm(), tmp_path)
