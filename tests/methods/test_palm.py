@@ -122,6 +122,16 @@ def test_palm_without_text_features_is_its_vectors(make_tiny_alm, audio_batch, c
     assert_cosines(model, audio_batch["audio_features"].double(), alm.alm.logit_scale.exp(), expected)
 
 
+@pytest.mark.parametrize("text_features", [True, False])
+def test_classes_that_fall_back_lose_no_precision_in_a_half_precision_model(tiny_alm, audio_batch, text_features):
+    model = get_peft_model(tiny_alm, PalmPromptConfig(text_features=text_features)).half()
+    model.set_classes(["cat", "dog"])
+    text_embeds = model(audio_features=audio_batch["audio_features"].half()).text_embeds
+    bare = tiny_alm.class_bank.with_template("{}").zero_shot_embeds(tiny_alm.alm)
+    assert torch.equal(text_embeds[0], bare[0])
+    assert not torch.equal(text_embeds[1], bare[1])
+
+
 def test_palm_starts_as_published(tiny_alm):
     tensors = get_peft_model(tiny_alm, PalmPromptConfig()).base_model.model.class_head.tensors("default")
     assert tensors["class_vectors"].shape == (4, 32)

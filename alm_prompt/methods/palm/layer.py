@@ -69,11 +69,12 @@ class PalmPrompt(WrapperMethod):
         """Cosine of the audio with the mixed class embeddings."""
         wrapped = self.prompt.forward(tensors, inputs)
         in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
-        embeds = tensors["class_vectors"][learned]
+        text_embeds = wrapped.text_embeds
+        # At least the float32 of the embeddings, also where the whole model is in half precision.
+        embeds = tensors["class_vectors"][learned].to(text_embeds.dtype)
         if self.config.text_features:
-            share = tensors["mixing"][learned].sigmoid().unsqueeze(-1)
-            embeds = (1 - share) * wrapped.text_embeds[..., in_bank, :] + share * embeds
+            share = tensors["mixing"][learned].to(text_embeds.dtype).sigmoid().unsqueeze(-1)
+            embeds = (1 - share) * text_embeds[..., in_bank, :] + share * embeds
         index = torch.tensor(in_bank, dtype=torch.long, device=embeds.device)
-        text_embeds = wrapped.text_embeds.to(embeds.dtype).index_copy(-2, index, normalize(embeds, dim=-1))
-        output = inputs.similarity(text_embeds)
+        output = inputs.similarity(text_embeds.index_copy(-2, index, normalize(embeds, dim=-1)))
         return replace(output, auxiliary=wrapped.auxiliary | output.auxiliary)
