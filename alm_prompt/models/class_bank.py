@@ -82,6 +82,8 @@ class ClassBank:
         """
         return self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"]
 
+    # As all that is looked up here: ordinary Python, which a compiled graph leaves out.
+    @torch.compiler.disable
     def layout(self, n_context: int, class_position: str, device: torch.device) -> PromptLayout:
         """Prompts of all classes around a learned context; made once and kept.
 
@@ -139,7 +141,7 @@ class ClassBank:
 
     def with_template(self, template: str) -> ClassBank:
         """The same classes with another template; made once and kept, with its embeddings."""
-        return self._sibling(template, lambda: (template, self.descriptions))
+        return self._sibling(template, lambda: self._like(self.class_names, template, self.descriptions))
 
     def with_templates(self, templates: Sequence[str]) -> ClassBank:
         """The same classes, each the normalised mean over several templates; made once and kept."""
@@ -147,7 +149,10 @@ class ClassBank:
         def filled(name: str) -> list[str]:
             return [template.replace(PLACEHOLDER, _readable(name)) for template in templates]
 
-        return self._sibling(tuple(templates), lambda: (self.template, {n: filled(n) for n in self.class_names}))
+        def make() -> ClassBank:
+            return self._like(self.class_names, self.template, {name: filled(name) for name in self.class_names})
+
+        return self._sibling(tuple(templates), make)
 
     def with_descriptions(self, descriptions: Mapping[str, Sequence[str]] | None) -> ClassBank:
         """The same classes; those that have no descriptions of their own take them from here, if they are here.
@@ -158,23 +163,16 @@ class ClassBank:
         if not given.keys() - self.descriptions.keys():
             return self
         key = ("descriptions", *given.items())
-        if key not in self._siblings:
-            merged = given | self.descriptions
-            self._siblings[key] = self._like(self.class_names, self.template, merged)
-        return self._siblings[key]
+        return self._sibling(key, lambda: self._like(self.class_names, self.template, given | self.descriptions))
 
     def with_names(self, names: Sequence[str]) -> ClassBank:
         """Other names with the same template; made once and kept."""
-        key = ("names", *names)
-        if key not in self._siblings:
-            self._siblings[key] = self._like(names, self.template)
-        return self._siblings[key]
+        return self._sibling(("names", *names), lambda: self._like(names, self.template))
 
-    def _sibling(self, key: Hashable, text: Callable[[], tuple[str, Mapping[str, Sequence[str]] | None]]) -> ClassBank:
+    @torch.compiler.disable
+    def _sibling(self, key: Hashable, make: Callable[[], ClassBank]) -> ClassBank:
         if key not in self._siblings:
-            sibling = self._like(self.class_names, *text())
-            sibling._siblings = self._siblings
-            self._siblings[key] = sibling
+            self._siblings[key] = make()
         return self._siblings[key]
 
     def _like(
@@ -182,6 +180,7 @@ class ClassBank:
     ) -> ClassBank:
         return ClassBank(names, self.tokenizer, self.max_length, template, descriptions, self.text_suffix)
 
+    @torch.compiler.disable
     def zero_shot_embeds(self, alm: AlmModel) -> torch.Tensor:
         """Embeddings of the classes without anything learned.
 
@@ -221,6 +220,12 @@ class ClassBank:
         tower = alm.text_tower
         if torch.is_grad_enabled() or tower.training or tower.fast == "off":
             return encode()
+        return self._kept_features(context, class_position, alm, encode)
+
+    @torch.compiler.disable
+    def _kept_features(
+        self, context: torch.Tensor, class_position: str, alm: AlmModel, encode: Callable[[], torch.Tensor]
+    ) -> torch.Tensor:
         state = (class_position, context.device, context.dtype, alm.text_state())
         known = self._learned
         if known is None or known[0] != state or not torch.equal(known[1], context):

@@ -105,6 +105,18 @@ def test_classes_without_descriptions_take_those_of_another_bank(tiny_alm):
     assert tiny_alm.class_bank.with_descriptions(own).descriptions["dog"] == ["the dog"]
 
 
+def test_a_bank_that_is_made_of_another_is_made_like_that(tiny_alm):
+    """Whatever was made of the first one before."""
+    tiny_alm.set_classes(["dog", "rain"])
+    first = tiny_alm.class_bank
+    for bank in (first, first.with_template("the {}")):
+        assert bank.with_names(["cat"]).template == bank.template
+        assert bank.with_descriptions({"dog": ["a dog"]}).template == bank.template
+        assert bank.with_descriptions({"dog": ["a dog"]}) is bank.with_descriptions({"dog": ["a dog"]})
+    averaged = first.with_templates(["a {}", "the {}"])
+    assert averaged.with_template("the {}").sentence_ids == averaged.sentence_ids
+
+
 @pytest.mark.parametrize(
     ("descriptions", "message"),
     [
