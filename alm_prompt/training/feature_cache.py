@@ -158,4 +158,6 @@ class _Inputs(Dataset):
 @torch.no_grad()
 def _encode(model: AlmForAudioClassification, inputs: BatchFeature) -> torch.Tensor:
     inputs = inputs.to(device=model.device, dtype=model.dtype)
-    return model.get_audio_features(**inputs)[0].float().cpu()
+    # What is kept must not depend on the autocast of whoever asked first.
+    with torch.autocast(model.device.type, enabled=False):
+        return model.get_audio_features(**inputs)[0].float().cpu()

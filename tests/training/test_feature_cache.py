@@ -146,6 +146,16 @@ def test_another_encoder_has_its_own_features(
         assert not torch.allclose(first, second)
 
 
+def test_what_is_kept_does_not_depend_on_the_callers_autocast(
+    tiny_alm: AlmForAudioClassification, new_processor: NewProcessor, sounds: Path, cache: AudioFeatureCache
+) -> None:
+    clips = load_folder(sounds)
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = cache.features(tiny_alm, new_processor(), clips, progress=False)
+    off = AudioFeatureCache(enabled=False)
+    assert torch.equal(kept, off.features(tiny_alm, new_processor(), clips, progress=False))
+
+
 def test_progress_is_shown_only_where_there_is_work(
     tiny_alm: AlmForAudioClassification,
     new_processor: NewProcessor,
