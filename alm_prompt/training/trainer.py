@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ..models.prompt_shares import sharing_prompts
 from . import checkpoints, ragged
 from .adapter_results import trainer_measurement, training_results
 from .arguments import AlmTrainingArguments
+from .launch import check_launch
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,7 @@ class AlmTrainer(Trainer):
         args = AlmTrainingArguments() if args is None else args
         if not isinstance(args, AlmTrainingArguments):
             raise AlmPromptError(f"args is a {type(args).__name__}: AlmTrainer needs AlmTrainingArguments")
-        started = int(os.environ.get("WORLD_SIZE", "1"))
-        if started > args.world_size:
-            raise AlmPromptError(
-                f"{started} processes were started, but each would train alone; on CPUs set use_cpu=True (--use_cpu)"
-            )
+        check_launch(args)
         self.loss_hooks = list(loss_hooks)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_parts_since_step = 0

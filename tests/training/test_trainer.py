@@ -169,3 +169,14 @@ def test_other_arguments_are_refused(prompted: Build, clips: Clips, tmp_path: An
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     with pytest.raises(AlmPromptError, match="AlmTrainingArguments"):
         AlmTrainer(model=prompted(), args=args, train_dataset=clips)
+
+
+def test_one_process_takes_one_gpu(
+    prompted: Build, arguments: Arguments, clips: Clips, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two would each get a copy of the model without parameters."""
+    args = arguments()
+    args._n_gpu = 2
+    trainer = AlmTrainer(model=prompted("coop"), args=args, train_dataset=clips)
+    assert trainer.args.n_gpu == 1
+    assert [record.message.partition(",")[0] for record in caplog.records] == ["2 GPUs but one process"]
