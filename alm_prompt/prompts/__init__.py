@@ -1,18 +1,15 @@
 """Text data with provenance: templates, acoustic neighbours of classes, and descriptions."""
 
+from .checks import checked_descriptions, checked_neighbors, drop_overlaps, same_text
 from .generation import ClassNeighbors, check_request, filter_neighbors, generate_neighbors
 from .quality import NeighborQuality, neighbor_quality
 from .sentences import checked_sentences, class_sentences, sample_sentences
 from .text_data import (
     available_sets,
-    checked_descriptions,
-    checked_neighbors,
     descriptions,
-    drop_overlaps,
     neighbors,
     read_descriptions,
     read_neighbors,
-    same_text,
     shipped_descriptions,
     shipped_neighbors,
     templates,

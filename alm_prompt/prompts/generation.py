@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import AlmPromptError
+from .checks import checked_neighbors, drop_overlaps, same_text
 from .dialogue import Message, UnreadableAnswer, first_question, next_question, read_answer
-from .text_data import checked_neighbors, drop_overlaps, same_text
 
 MAX_TERM_LENGTH = 80
 NAMED_PROBLEMS = 5

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import AlmPromptError
-from .text_data import checked_descriptions, shipped_descriptions, shipped_neighbors, templates
+from .checks import checked_descriptions
+from .text_data import shipped_descriptions, shipped_neighbors, templates
 
 
 def class_sentences(
