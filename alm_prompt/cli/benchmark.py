@@ -170,11 +170,12 @@ def _report(
     """Write table and run record, print the first table of every section and what failed."""
     from ..evaluation.report import build_report, write_markdown
     from ..evaluation.report.markdown import grid
-    from ..evaluation.rows import TABLE_NAME, run_name, write_text
+    from ..evaluation.rows import TABLE_NAME, run_name
+    from ..files import write_whole
     from ..training import RunRecord
 
     report = build_report([*rows, *failures], f"{recipe.name}: {recipe.title}")
-    write_text(folder / TABLE_NAME, write_markdown(report))
+    write_whole(folder / TABLE_NAME, write_markdown(report))
     paths = sorted(map(str, alm.alm.text_tower.paths_taken))
     RunRecord(settings, list(recipe.seeds), seconds, recipe.encoder_mode, text_paths=paths).save(folder)
     for section in report.sections:

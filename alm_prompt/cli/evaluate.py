@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
+from ..files import write_whole
 from .options import (
     AdapterOptions,
     BenchmarkOptions,
@@ -100,7 +101,7 @@ def _benchmark(
 
 def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions, record: bool) -> None:
     from ..evaluation import accuracy, macro_f1
-    from ..evaluation.rows import RESULTS_NAME, write_text
+    from ..evaluation.rows import RESULTS_NAME
     from ..hub import record_results
     from .run_folder import open_output_dir
 
@@ -123,7 +124,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
     if output.output_dir is not None:
         folder = Path(output.output_dir)
         open_output_dir(folder, overwrite=output.overwrite)
-        write_text(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_whole(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         settings = {"adapter": adapter, **vars(model), **vars(data)}
         encoder_mode = classifier.class_head.encoder_mode
         _record(folder, settings, [], time.perf_counter() - start, encoder_mode, classifier, results)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
+from ..files import write_whole
 from .options import NeighborOptions, TextOptions
 from .parser import CommandParser
 
@@ -199,10 +200,8 @@ def _document(
 
 
 def _write(path: Path, text: str) -> None:
-    from ..evaluation.rows import write_text
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
+    write_whole(path, text)
 
 
 def _table(found: Mapping[str, ClassNeighbors], quality: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import AlmPromptError
+from ..files import write_whole
 from .parser import CommandParser
 
 DESCRIPTION = (
@@ -47,7 +48,6 @@ def run(argv: list[str]) -> None:
     parser.add_argument("results", nargs="+", help="folders that a benchmark has written")
     options, request = parser.parse(argv)
     from ..evaluation.report import WRITERS, build_report, read_results
-    from ..evaluation.rows import write_text
     from .run_folder import check_writable
 
     output = None if options.output is None else Path(options.output)
@@ -60,5 +60,5 @@ def run(argv: list[str]) -> None:
         print(text, end="")
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, text)
+    write_whole(output, text)
     print(f"written to {output}")

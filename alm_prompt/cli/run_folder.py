@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
-from ..evaluation.rows import FAILED_NAME, LOCK_NAME, RESULTS_NAME, ROWS_NAME, TABLE_NAME, write_text
+from ..evaluation.rows import FAILED_NAME, LOCK_NAME, RESULTS_NAME, ROWS_NAME, TABLE_NAME
+from ..files import write_whole
 from ..training.run_record import RUN_RECORD_NAME
 
 # What our commands write into an output folder: the marks of a run, and all that --overwrite may remove.
@@ -83,7 +84,7 @@ def _run_in(folder: Path) -> list[Path]:
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write down what a run was asked to do, before it starts."""
-    write_text(folder / SETTINGS_NAME, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / SETTINGS_NAME, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:

@@ -110,7 +110,7 @@ def read_published(path: Path, known: KnownDataset | None, **columns: Any) -> tu
 
 def _fold_names(path: Path) -> tuple[str | None, ...]:
     # PALM's scripts leave copies of a fold's lists beside `audios`: they say nothing where there are numbered ones.
-    names = {file.stem.removeprefix("train_") for file in path.glob(f"{_LISTS}/train_*.csv")}
+    names = {file.stem.removeprefix(f"{side}_") for side in _SIDES for file in path.glob(f"{_LISTS}/{side}_*.csv")}
     return tuple(sorted(names, key=lambda name: (len(name), name))) or (None,)
 
 

@@ -106,14 +106,17 @@ def held_out_folds(clips: AudioClips, test_fraction: float = 0.5) -> tuple[Fold,
         test_fraction: Part of every class that is held out where there are no folds; at least one clip is.
 
     Raises:
-        AlmPromptError: Only some clips have a fold, there is one fold only, or `test_fraction` is no fraction.
+        AlmPromptError: Only some clips have a fold, there is one fold only, there are others beside "train" and
+            "test", or `test_fraction` is no fraction.
     """
     names = folds(clips)
     if not names:
         return (Fold(None, *_hold_out(clips, test_fraction)),)
     if len(names) == 1:
         raise AlmPromptError(f"all clips are of fold {names[0]!r}, so nothing is left to learn from: give the others")
-    if set(names) == {"train", "test"}:
+    if {"train", "test"} <= set(names):
+        if len(names) > 2:
+            raise AlmPromptError(f"the folds are {', '.join(names)}: give the clips of train and test alone")
         return (Fold(None, clips.select(folds=["train"]), clips.select(folds=["test"])),)
     return tuple(_without(clips, name) for name in names)
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import AudioDataset, base_novel_classes, few_shot_split
 from ..errors import AlmPromptError
+from ..files import write_whole
 from ..training import AudioFeatureCache
 from .grid import Run, check_training, chosen_folds
 from .measures import BASE_TO_NOVEL
 from .report import MethodSummary, markdown_report, summarise
-from .rows import RESULTS_NAME, TABLE_NAME, RowStore, run_name, write_text
+from .rows import RESULTS_NAME, TABLE_NAME, RowStore, run_name
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class BenchmarkResult:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         summaries = [asdict(summary) for summary in self.summaries]
-        write_text(folder / RESULTS_NAME, json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
-        write_text(folder / TABLE_NAME, self.markdown(title))
+        write_whole(folder / RESULTS_NAME, json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
+        write_whole(folder / TABLE_NAME, self.markdown(title))
 
 
 def run_benchmark(
@@ -99,11 +100,13 @@ def run_benchmark(
         All rows, in the order methods, seeds, folds.
 
     Raises:
-        AlmPromptError: no methods or seeds, an unknown fold, a class with too few clips, an output folder that
-            holds a run with other settings, or runs that failed, after all others were made.
+        AlmPromptError: no methods or seeds, a seed twice, an unknown fold, a class with too few clips, an output
+            folder that holds a run with other settings, or runs that failed, after all others were made.
     """
     if not methods or not seeds:
         raise AlmPromptError("run_benchmark needs at least one method and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise AlmPromptError(f"run_benchmark got a seed twice in {list(seeds)}; name each once")
     check_training(training_args or {})
     dataset = clips if isinstance(clips, AudioDataset) else AudioDataset.from_clips("", clips)
     base, novel = base_novel_classes(dataset.class_names)

@@ -54,10 +54,11 @@ class Contestant:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stack", self.stack or self.label)
         self.config()
-        if self.template is not None and self.template.count("{}") != 1:
-            raise AlmPromptError(f"template {self.template!r} needs one {{}} for the class name")
+        check_template(self.template)
         if self.sentences is not None and self.descriptions is None:
             raise AlmPromptError("sentences counts descriptions; add descriptions: shipped, or a file")
+        if self.sentences is not None and self.sentences < 1:
+            raise AlmPromptError(f"sentences is {self.sentences}; take at least 1")
         if self.neighbors is not None and not self.takes_neighbors:
             raise AlmPromptError(f"no method of {self.stack!r} takes neighbours; leave them out")
 
@@ -103,3 +104,13 @@ class Contestant:
         if found is not None and self.sentences is not None:
             found = sample_sentences(found, self.sentences, seed)
         return {"template": self.template or template, "descriptions": found}
+
+
+def check_template(template: str | None) -> None:
+    """Refuse a template that has no one place for the class name; `None` stands for another template.
+
+    Raises:
+        AlmPromptError: it does not hold `{}` once.
+    """
+    if template is not None and template.count("{}") != 1:
+        raise AlmPromptError(f"template {template!r} needs one {{}} for the class name")

@@ -23,6 +23,8 @@ PAIR = ":"
 FIXED = "fixed"
 # Training arguments that choose among epochs by clips that a benchmark does not have.
 SELECTING = ("load_best_model_at_end", "metric_for_best_model", "eval_strategy", "do_eval")
+# Those that every run sets itself.
+OWN = ("seed", "output_dir")
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,14 @@ def plan_runs(
         The runs, and rows of those that are impossible, each with its reason: text that a method needs is not there.
 
     Raises:
-        AlmPromptError: a fold is missing, or a class has too few clips.
+        AlmPromptError: a data set or fold is missing, or a class has too few clips.
     """
     runs: list[Run] = []
     impossible: list[dict[str, Any]] = []
     for name in recipe.datasets:
+        for part in name.split(PAIR):
+            if part not in datasets:
+                raise AlmPromptError(f"no data set {part!r} is given; give {name}, or change the recipe's datasets")
         dataset, other = (datasets.get(part) for part in name.partition(PAIR)[::2])
         target = None if other is None else _renamed(other)
         facts = {
@@ -127,7 +132,7 @@ def chosen_folds(dataset: AudioDataset, wanted: Sequence[str] | None) -> list[Fo
 
     Args:
         dataset: the data set.
-        wanted: names of folds, or "fixed" for the one pair of lists of ZEBRA's benchmark.
+        wanted: names or numbers of folds, or "fixed" for the one pair of lists of ZEBRA's benchmark.
 
     Raises:
         AlmPromptError: the data set has no such fold, or not that pair.
@@ -139,11 +144,12 @@ def chosen_folds(dataset: AudioDataset, wanted: Sequence[str] | None) -> list[Fo
     if wanted is None:
         return list(dataset.folds)
     named = {fold.name: fold for fold in dataset.folds if fold.name is not None}
-    for name in wanted:
+    names = list(dict.fromkeys(map(str, wanted)))
+    for name in names:
         if name not in named:
             have = f"its folds: {', '.join(named)}" if named else "its clips carry no folds"
             raise AlmPromptError(f"{dataset.name or 'the data'} has no fold {name!r}; {have}")
-    return [named[name] for name in dict.fromkeys(wanted)]
+    return [named[name] for name in names]
 
 
 def check_training(training: Mapping[str, Any]) -> None:
@@ -156,6 +162,8 @@ def check_training(training: Mapping[str, Any]) -> None:
     for name, value in training.items():
         if name not in known:
             raise AlmPromptError(f"unknown training argument {name!r}; {nearest(name, known)}")
+        if name in OWN:
+            raise AlmPromptError(f"training argument {name!r} is set by every run itself; leave it out")
         if name in SELECTING and value not in (None, False, "no"):
             raise AlmPromptError(
                 f"training argument {name}={value!r} is for choosing among epochs, and a benchmark has none but test "

@@ -15,16 +15,28 @@ import yaml
 from ..data import CLASS_RULES, SHOT_RULES
 from ..errors import AlmPromptError, nearest
 from ..models.encoder_modes import ENCODER_MODES, FROZEN
-from .contestant import Contestant
+from .contestant import Contestant, check_template
 from .grid import PAIR, check_training
 from .measures import BASE_TO_NOVEL, CROSS_DATASET, MEASURES
 
 RECIPES = Path(__file__).parent / "recipes"
 TRACKS = ("palm", "sept", "zebra", "generalized", "reclap", "tta", "own")
 ALL_CLASSES = CLASS_RULES[0]
-KINDS = dict.fromkeys(("methods", "training", "official"), dict) | dict.fromkeys(
-    ("datasets", "shots", "seeds", "folds"), list
-)
+# What the keys of a recipe, and of one of its lines, are in YAML, and what an error calls it.
+KINDS = {
+    **dict.fromkeys(
+        ("title", "source", "measure", "track", "class_rule", "shot_rule", "template", "encoder_mode"), (str, "text")
+    ),
+    **dict.fromkeys(("datasets", "shots", "seeds", "folds"), (list, "a list")),
+    **dict.fromkeys(("methods", "training", "official"), (dict, "key: value lines")),
+    "allow_fewer": (bool, "true or false"),
+}
+LINE_KINDS = {
+    **dict.fromkeys(("stack", "template", "descriptions", "neighbors"), (str, "text")),
+    "options": (dict, "key: value lines"),
+    "sentences": (int, "a number"),
+}
+OFFICIAL_KINDS = {key: kind for key, kind in KINDS.items() if key not in ("methods", "official")}
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,12 @@ class Recipe:
                     self._about(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
                 )
         for name in ("methods", "datasets", "seeds", "shots"):
-            if not getattr(self, name):
+            given = [getattr(item, "label", item) for item in getattr(self, name)]
+            if not given:
                 raise AlmPromptError(self._about(f"{name} is empty; name at least one"))
+            for item in given:
+                if given.count(item) > 1:
+                    raise AlmPromptError(self._about(f"{name} has {item!r} twice; name it once"))
         for name, least in (("shots", 1), ("seeds", 0)):
             for value in getattr(self, name):
                 if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -101,10 +117,14 @@ class Recipe:
                 )
             )
         for dataset in self.datasets:
-            if (self.measure == CROSS_DATASET) != (dataset.count(PAIR) == 1):
+            if not isinstance(dataset, str) or (self.measure == CROSS_DATASET) != (dataset.count(PAIR) == 1):
                 form = f"pairs source{PAIR}target" if self.measure == CROSS_DATASET else "one data set at a time"
                 raise AlmPromptError(self._about(f"measure {self.measure} takes {form}, not {dataset!r}"))
-        check_training(self.training)
+        try:
+            check_training(self.training)
+            check_template(self.template)
+        except AlmPromptError as error:
+            raise AlmPromptError(self._about(str(error))) from error
 
     def changed(self, **values: Any) -> Recipe:
         """The recipe with other values of some fields; those that are `None` stay as they are."""
@@ -208,32 +228,35 @@ def read_recipe(name: str) -> Recipe:
     about = f"recipe {path.stem}"
     if not isinstance(content, dict):
         raise AlmPromptError(f"{about}: holds no key: value lines")
-    known = [item.name for item in fields(Recipe) if item.name != "name"]
-    _check_keys(content, known, about)
-    for key, kind in KINDS.items():
-        if not isinstance(content.get(key, kind()), kind):
-            form = "a list" if kind is list else "key: value lines"
-            raise AlmPromptError(f"{about}: {key} is {content[key]!r}; write {form}")
-    _check_keys(content.get("official", {}), known, f"{about}, official")
+    _check_entries(content, KINDS, about)
+    _check_entries(content.get("official", {}), OFFICIAL_KINDS, f"{about}, official")
     needed = (item.name for item in fields(Recipe) if item.default is MISSING and item.default_factory is MISSING)
     for key in needed:
         if key != "name" and key not in content:
             raise AlmPromptError(f"{about}: {key} is missing; add it")
     methods = [_contestant(label, line, about) for label, line in content.pop("methods").items()]
-    return Recipe(name=path.stem, methods=methods, **content)
+    recipe = Recipe(name=path.stem, methods=methods, **content)
+    if recipe.official:
+        recipe.as_official()
+    return recipe
 
 
 def _contestant(label: str, line: Any, about: str) -> Contestant:
     settings = {"stack": line} if isinstance(line, str) else line or {}
     about = f"{about}, method {label!r}"
-    _check_keys(settings, [item.name for item in fields(Contestant) if item.name != "label"], about)
+    if not isinstance(settings, dict):
+        raise AlmPromptError(f"{about}: is {line!r}; write a stack of methods, or key: value lines")
+    _check_entries(settings, LINE_KINDS, about)
     try:
         return Contestant(str(label), **settings)
     except AlmPromptError as error:
         raise AlmPromptError(f"{about}: {error}") from error
 
 
-def _check_keys(content: Mapping[str, Any], known: Sequence[str], about: str) -> None:
-    for key in content:
-        if key not in known:
-            raise AlmPromptError(f"{about}: unknown key {key!r}; {nearest(str(key), known)}")
+def _check_entries(content: Mapping[str, Any], kinds: Mapping[str, tuple[type, str]], about: str) -> None:
+    for key, value in content.items():
+        if key not in kinds:
+            raise AlmPromptError(f"{about}: unknown key {key!r}; {nearest(str(key), kinds)}")
+        kind, words = kinds[key]
+        if not isinstance(value, kind):
+            raise AlmPromptError(f"{about}: {key} is {value!r}; write {words}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from huggingface_hub.utils import WeakFileLock
 
 from ..errors import AlmPromptError
+from ..files import write_whole
 
 ROWS_NAME = "rows.jsonl"
 FAILED_NAME = "failed.jsonl"
@@ -101,7 +101,7 @@ class RowStore:
     def _write(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         if self.folder is not None:
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-            write_text(self.folder / name, "".join(lines))
+            write_whole(self.folder / name, "".join(lines))
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
@@ -117,14 +117,15 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         AlmPromptError: a line is not a row, or of a newer version.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    # As bytes: a name may hold what Unicode counts as the end of a line.
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-            row["method"], row["seed"], row["fold"], row["settings"]
-            row.setdefault("format", 1)
+            row["method"], row["shots"], row["seed"], row["fold"], row["settings"]
+            newer = row.setdefault("format", 1) > ROW_FORMAT
         except (ValueError, KeyError, TypeError) as error:
             raise AlmPromptError(f"{path}, line {number}: not a benchmark row; remove the file or the line") from error
-        if row["format"] > ROW_FORMAT:
+        if newer:
             raise AlmPromptError(
                 f"{path}, line {number}: written by a newer version of alm-prompt (rows of format {row['format']}, "
                 f"known are up to {ROW_FORMAT}); upgrade, or choose another folder"
@@ -156,10 +157,3 @@ def run_name(row: Mapping[str, Any]) -> str:
     parts = [dataset, row["method"], f"{row['shots']} shots", f"seed {row['seed']}"]
     parts += [] if row["fold"] is None else [f"fold {row['fold']}"]
     return ", ".join(filter(None, parts))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

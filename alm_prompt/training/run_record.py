@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
+from ..files import write_whole
 from ..versions import installed_versions
 
 RUN_RECORD_NAME = "run.json"
@@ -49,9 +49,7 @@ class RunRecord:
         """Write the record to `run.json` in `folder` (created if missing) and return its path."""
         path = Path(folder) / RUN_RECORD_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(asdict(self), indent=2, default=str) + "\n")
         return path
 
     @classmethod

@@ -122,6 +122,8 @@ def test_published_layout_of_ones_own(copied) -> None:
     assert "has no column path, classname" in refusal(open_dataset, folder)
     again = open_dataset(folder, path_column="file", label_column="label")
     assert list(again.clips) == list(dataset.clips)
+    (folder / "csv_files" / "train_3.csv").unlink()
+    assert "train_3.csv is missing" in refusal(open_dataset, folder, path_column="file", label_column="label")
 
 
 def test_counts_that_differ_from_the_published_ones(standins: Path, caplog: pytest.LogCaptureFixture) -> None:

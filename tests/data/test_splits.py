@@ -229,6 +229,11 @@ def test_train_and_test_are_one_fold() -> None:
     assert {clip.fold for clip in part.test} == {"test"}
 
 
+def test_other_folds_beside_train_and_test_are_refused() -> None:
+    clips = AudioClips(clip("ant", number, fold) for number, fold in enumerate(("train", "test", "validation")))
+    assert "the folds are test, train, validation" in refusal(held_out_folds, clips)
+
+
 def test_one_fold_alone_cannot_be_held_out() -> None:
     assert "all clips are of fold '1'" in refusal(held_out_folds, make_clips(num_folds=1))
 

@@ -177,10 +177,9 @@ def test_rows_of_other_weights_are_refused(
 def test_bad_requests_are_named(tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path) -> None:
     with pytest.raises(AlmPromptError, match="at least one method"):
         run(tiny_alm, clips, {})
+    with pytest.raises(AlmPromptError, match="a seed twice"):
+        run(tiny_alm, clips, {"zero-shot": None}, seeds=(0, 0))
     with pytest.raises(AlmPromptError, match=r"no fold .9.*1, 2"):
         run(tiny_alm, clips, {"zero-shot": None}, folds=("9",))
     with pytest.raises(AlmPromptError, match="fewer than 16"):
         run(tiny_alm, clips, {"zero-shot": None}, shots=16)
-    (tmp_path / "rows.jsonl").write_text('{"method": "coop"}\n')
-    with pytest.raises(AlmPromptError, match=r"rows\.jsonl, line 1"):
-        run(tiny_alm, clips, {"zero-shot": None}, output_dir=tmp_path)

@@ -92,7 +92,7 @@ def recipe(**changes) -> Recipe:
 
 def test_grid_holds_every_cell_once() -> None:
     datasets = {"a": AudioDataset.from_clips("a", clips(BASE, 6, folds=3))}
-    runs, impossible = plan_runs(recipe(shots=[1, 2], seeds=[0, 1], folds=["1", "3"]), datasets, "{}")
+    runs, impossible = plan_runs(recipe(shots=[1, 2], seeds=[0, 1], folds=["1", 3]), datasets, "{}")
     assert impossible == []
     assert [(run.split.shots, run.label, run.split.seed, run.split.fold) for run in runs] == [
         (shots, method, seed, fold)
@@ -105,6 +105,8 @@ def test_grid_holds_every_cell_once() -> None:
     assert len({row["settings"] for row in rows}) == len(rows)
     other, _ = plan_runs(recipe(shots=[1], seeds=[0], folds=["1"], template="a {}"), datasets, "{}")
     assert other[0].row(["model"])["settings"] not in {row["settings"] for row in rows}
+    with pytest.raises(AlmPromptError, match="no data set 'b' is given"):
+        plan_runs(recipe(datasets=["b"]), datasets, "{}")
 
 
 def test_clips_of_a_target_that_are_learned_are_a_leak(tiny_alm) -> None:

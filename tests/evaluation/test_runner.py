@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from alm_prompt.cli.main import main
+from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation.ranks import VISIBLE, Rank, take_rank
 from alm_prompt.evaluation.rows import RowStore, read_rows
 
@@ -46,6 +48,22 @@ def test_two_stores_of_one_folder_lose_no_row(tmp_path: Path) -> None:
     first.add(row("c"))
     assert [line["method"] for line in read_rows(tmp_path / "rows.jsonl")] == ["a", "b", "c"]
     assert read_rows(tmp_path / "failed.jsonl") == []
+
+
+def test_a_name_may_hold_ends_of_lines(tmp_path: Path) -> None:
+    RowStore(tmp_path).add(row("a\u2028b\x85c\nd"))
+    assert [line["method"] for line in read_rows(tmp_path / "rows.jsonl")] == ["a\u2028b\x85c\nd"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"method": "coop"}', b"[1]", b"{", b"\xff", json.dumps(row("a", format="2")).encode(), b"\n{}"],
+    ids=["keys", "list", "json", "encoding", "format", "blank"],
+)
+def test_what_is_no_row_is_named_with_its_line(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(json.dumps(row("a")).encode() + b"\n" + line + b"\n")
+    with pytest.raises(AlmPromptError, match=r"rows\.jsonl, line 2: not a benchmark row"):
+        RowStore(tmp_path)
 
 
 def test_ranks_share_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
