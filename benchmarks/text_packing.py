@@ -57,7 +57,7 @@ def variants(tower: TextTower, classes: int, clips: int) -> dict[str, Callable[[
         tower.fast = fast
         prompts = torch.nn.functional.pad(layout.splice(context, tower.token_embedding), (0, 0, 0, padding))
         mask = torch.nn.functional.pad(layout.mask, (0, padding))
-        features = tower(prompts, mask, layout.shared(context))
+        features = tower(prompts, tower.plan(prompts, mask, layout.shared(context)))
         features.float().square().sum().backward()
         return features.detach()
 

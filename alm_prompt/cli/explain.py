@@ -12,7 +12,9 @@ from .options import MethodOptions, ModelOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:
-    from ..models.text_tower import TextTower
+    import torch
+
+    from ..models.text_tower import TextPlan, TextTower
 
 DESCRIPTION = (
     "Say how each kind of text tower computes prompts and why, and what the text tower has to do in the steps of a "
@@ -73,19 +75,19 @@ def _stages(classifier: Any, clips: int) -> Iterator[tuple[str, Counter[str]]]:
 def _watched(tower: TextTower) -> Iterator[Counter[str]]:
     """Count what a text tower is given to do, in words."""
     passes: Counter[str] = Counter()
-    handle = tower.register_forward_hook(lambda _, inputs, output: passes.update([_in_words(tower, *inputs)]))
+    handle = tower.register_forward_hook(lambda _, inputs, output: passes.update([_in_words(*inputs)]))
     try:
         yield passes
     finally:
         handle.remove()
 
 
-def _in_words(tower: TextTower, prompts: Any, mask: Any, shared: int = 0) -> str:
+def _in_words(prompts: torch.Tensor, plan: TextPlan) -> str:
     *clips, count, length, _ = prompts.shape
     what = f"{count} prompts" + (f" for each of {clips[0]} clips" if clips else "")
-    if tower.path.name == "plain":
+    packing = plan.packing
+    if packing is None:
         return f"{what} (plain, tokens in a prompt: {length})"
-    packing = tower.packing(prompts, mask, shared)
     rows, width, _ = packing.mask.shape
     start = f", shared at its start: {packing.shared}" if packing.shared else ""
     return f"{what} (packed, rows: {rows}, tokens in a row: {width}{start})"

@@ -41,6 +41,7 @@ def semantic_expansion(
     own = gaps.relu() if intra_margin else distances
     others = (-gaps).relu() if inter_margin else -distances
     intra = own.diagonal(dim1=0, dim2=1).mean()
-    apart = ~torch.eye(classes, dtype=torch.bool, device=distances.device)
-    inter = others.mean(dim=-1)[apart].sum() / (classes * (classes - 1))
+    same = torch.eye(classes, dtype=torch.bool, device=distances.device)
+    # Picked by the mask they would have to be counted first, and the host would wait for the device.
+    inter = others.mean(dim=-1).masked_fill(same, 0.0).sum() / (classes * (classes - 1))
     return intra, inter

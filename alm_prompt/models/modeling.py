@@ -181,7 +181,8 @@ class AlmModel(AlmPreTrainedModel):
         Returns:
             `[N, d]`, or `[B, N, d]`, projected, not normalised.
         """
-        return self.text_projection(self.text_tower(inputs_embeds, attention_mask, shared))
+        plan = self.text_tower.plan(inputs_embeds, attention_mask, shared)
+        return self.text_projection(self.text_tower(inputs_embeds, plan))
 
     def encode_token_ids(self, token_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Encode `N` token lists of any lengths to `[N, d]`, not normalised."""

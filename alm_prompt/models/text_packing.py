@@ -33,18 +33,22 @@ class Packing:
     """Where the tokens of `N` prompts lie in `R` rows of `T` places.
 
     Attributes:
+        length: tokens of the longest prompt, `L`.
         shared: number of places at the start of every row that hold the shared start.
         source: `[R, T - shared]` tokens that lie behind it, counted over `[N, L]`; padding repeats token 0.
         mask: `[R, T, T]`, True where a place (second axis) sees another (third axis). Every place sees itself.
         read: `[R, K]` places whose last state is read; padding repeats place 0.
         places: `[N, J]` where the states that a prompt is pooled from lie, counted over `[R, K]`.
+        pooled: `[N, J]`, 1 on those of real tokens, which come first.
     """
 
+    length: int
     shared: int
     source: torch.Tensor
     mask: torch.Tensor
     read: torch.Tensor
     places: torch.Tensor
+    pooled: torch.Tensor
 
 
 # The same class list comes back in every step; a training step cannot use tensors made under inference mode.
@@ -84,7 +88,9 @@ def pack_prompts(
     if causal:
         mask = mask.tril()
     read, places = _read_places(rows, places, lengths, width, pooled)
-    return Packing(shared, *(tensor.to(device) for tensor in (source[:, shared:], mask, read, places)))
+    real = (torch.arange(places.shape[1]) < torch.tensor(lengths).unsqueeze(1)).long()
+    tensors = (source[:, shared:], mask, read, places, real)
+    return Packing(longest, shared, *(tensor.to(device) for tensor in tensors))
 
 
 def _row_capacity(sizes: Sequence[int]) -> int:

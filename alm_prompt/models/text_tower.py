@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,6 +17,21 @@ from .text_packing import Packing, encode_packed, in_chunks, pack_prompts, token
 
 # Activations of the text tower kept for the backward pass; with more prompts, parts of them are computed again there.
 ACTIVATION_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """How a text tower computes a list of prompts; see [`TextTower.plan`].
+
+    Attributes:
+        packing: where tokens lie in rows; `None` on the plain path.
+        mask: `[N, L]`, 1 on real tokens, on the device of the prompts; `None` where they are packed.
+        room: number of tokens to run at a time; with more, the backward pass runs them again. `None`: all at once.
+    """
+
+    packing: Packing | None
+    mask: torch.Tensor | None
+    room: int | None
 
 
 class TextTower(nn.Module):
@@ -119,46 +135,55 @@ class TextTower(nn.Module):
                 "tokenizer that belongs to the text model"
             )
 
-    def forward(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0) -> torch.Tensor:
+    # Ordinary Python over lists: a compiled graph begins after it.
+    @torch.compiler.disable
+    def plan(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0) -> TextPlan:
+        """Decide how prompts are computed, before anything is computed with their numbers.
+
+        Args:
+            inputs_embeds: as in [`forward`].
+            attention_mask: `[N, L]`, 1 on real tokens, which come first; the same for every clip. On CPU, wherever
+                the prompts are, it can be read without waiting for the device.
+            shared: number of leading tokens that are the same in all prompts (of a clip).
+
+        Raises:
+            AlmPromptError: the prompts are longer than `max_length`, or `memory` does not hold one of them.
+        """
+        length, dtype, device = inputs_embeds.shape[-2], inputs_embeds.dtype, inputs_embeds.device
+        if length > self.max_length:
+            raise AlmPromptError(f"the text has {length} tokens, the text tower takes {self.max_length}; shorten it")
+        path = self.path
+        self.paths_taken.add(path)
+        if path.name == "packed":
+            lengths = tuple(attention_mask.sum(dim=1).tolist())
+            room = self._room(dtype, max(lengths))
+            causal, pooled = self.family.causal, POOLED_TOKENS[self.pooling]
+            packing = pack_prompts(lengths, shared if causal else 0, causal, pooled, room, device)
+            return TextPlan(packing, None, room)
+        longest = self.max_length if self.pooling == "mean_padded" else length
+        room = None if self.fast == "off" else self._room(dtype, longest)
+        return TextPlan(None, attention_mask.to(device), room)
+
+    def forward(self, inputs_embeds: torch.Tensor, plan: TextPlan) -> torch.Tensor:
         """Encode prompts given as embeddings.
 
         Args:
             inputs_embeds: `[N, L, e]` token embeddings, before position embeddings, or such prompts per clip:
                 `[B, N, L, e]`.
-            attention_mask: `[N, L]`, 1 on real tokens, which come first; the same for every clip. On CPU, wherever
-                the prompts are, it can be read without waiting for the device.
-            shared: number of leading tokens that are the same in all prompts (of a clip).
+            plan: what [`plan`] makes of them.
 
         Returns:
             `[N, hidden_size]`, or `[B, N, hidden_size]`.
-
-        Raises:
-            AlmPromptError: the prompts are longer than `max_length`, or `memory` does not hold one of them.
         """
         *clips, count, length, width = inputs_embeds.shape
-        if length > self.max_length:
-            raise AlmPromptError(f"the text has {length} tokens, the text tower takes {self.max_length}; shorten it")
         prompts = inputs_embeds.reshape(-1, count, length, width)
-        path = self.path
-        self.paths_taken.add(path)
-        if path.name == "packed":
-            features = self._packed_features(prompts, attention_mask, shared)
-        else:
-            mask = attention_mask.to(prompts.device).repeat(len(prompts), 1)
-            features = self._plain_features(prompts.flatten(0, 1), mask)
-        features = features.unflatten(0, (*clips, count))
+        encode = self._plain_features if plan.packing is None else self._packed_features
+        features = encode(prompts, plan).unflatten(0, (*clips, count))
         return nn.functional.normalize(features, dim=-1) if self.normalize else features
 
-    def packing(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, shared: int = 0) -> Packing:
-        """Where prompts lie when they are packed; arguments and errors as in [`forward`]."""
-        lengths = tuple(attention_mask.sum(dim=1).tolist())
-        causal, pooled = self.family.causal, POOLED_TOKENS[self.pooling]
-        room = self._room(inputs_embeds, max(lengths))
-        return pack_prompts(lengths, shared if causal else 0, causal, pooled, room, inputs_embeds.device)
-
-    def _room(self, embeds: torch.Tensor, longest: int) -> int:
+    def _room(self, dtype: torch.dtype, longest: int) -> int:
         """Number of tokens whose activations fit into memory; the longest prompt has to."""
-        per_token = token_bytes(self.model.config, embeds.dtype)
+        per_token = token_bytes(self.model.config, dtype)
         if self.memory < per_token * longest:
             raise AlmPromptError(
                 f"text_tower.memory is {_mebibytes(self.memory)} MiB, but the activations of one prompt of {longest} "
@@ -166,21 +191,18 @@ class TextTower(nn.Module):
             )
         return self.memory // per_token
 
-    def _packed_features(self, prompts: torch.Tensor, mask: torch.Tensor, shared: int) -> torch.Tensor:
-        packing = self.packing(prompts, mask, shared)
-        longest = int(mask.sum(dim=1).max())
-        room = self._room(prompts, longest)
-        states = encode_packed(self.family.layers, self.model, prompts[:, :, :longest], packing, room)
-        mask = mask[:, : states.shape[1]].to(states.device).repeat(len(prompts), 1)
-        return self._pool(states, mask)
+    def _packed_features(self, prompts: torch.Tensor, plan: TextPlan) -> torch.Tensor:
+        packing = plan.packing
+        states = encode_packed(self.family.layers, self.model, prompts[:, :, : packing.length], packing, plan.room)
+        return self._pool(states, packing.pooled.repeat(len(prompts), 1))
 
-    def _plain_features(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _plain_features(self, prompts: torch.Tensor, plan: TextPlan) -> torch.Tensor:
+        embeds, mask = prompts.flatten(0, 1), plan.mask.repeat(len(prompts), 1)
         if self.pooling == "mean_padded":
             embeds, mask = self._pad(embeds, mask)
-        if self.fast == "off":
+        if plan.room is None:
             return self._pooled_states(embeds, mask)
-        length = embeds.shape[1]
-        return in_chunks(self._pooled_states, (embeds, mask), self._room(embeds, length) // length)
+        return in_chunks(self._pooled_states, (embeds, mask), plan.room // embeds.shape[1])
 
     def _pooled_states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self._pool(self._states(embeds, mask), mask)

@@ -94,9 +94,18 @@ def longest_bytes(tower, layout):
     return int(layout.mask.sum(dim=1).max()) * token_bytes(tower.model.config, tower.token_embedding.weight.dtype)
 
 
+def features_of(tower, prompts, *planning):
+    return tower(prompts, tower.plan(prompts, *planning))
+
+
+def read(tower, layout, context):
+    """Features of prompts around a context."""
+    return features_of(tower, layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
+
+
 def encode(tower, layout, context):
     """Features, and the gradient of the context."""
-    features = tower(layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
+    features = read(tower, layout, context)
     weights = torch.linspace(-1, 1, features.numel(), dtype=features.dtype).view_as(features)
     return features, torch.autograd.grad((features * weights).sum(), context)[0]
 
@@ -129,7 +138,8 @@ def test_prompts_of_many_clips_are_those_of_each_clip(family, pooling):
     layout = layout_prompts([2], [[4], [7, 8], [9]], [[5]] * 3, [3], 4, "end", CPU)
     contexts = torch.randn(5, 1, 4, 16, dtype=torch.float64, requires_grad=True)
     features, gradient = encode(tower, layout, contexts)
-    alone = [tower(layout.splice(context[0], tower.token_embedding), layout.mask) for context in contexts]
+    prompts = [layout.splice(context[0], tower.token_embedding) for context in contexts]
+    alone = [features_of(tower, own, layout.mask) for own in prompts]
     assert_same([features], [torch.stack(alone)], 1e-12)
     assert gradient.abs().sum(dim=(1, 2, 3)).gt(0).all()
 
@@ -141,7 +151,7 @@ def test_trained_text_towers_get_their_gradients(family, pooling):
     layout, context = random_prompts(tower, seed=1)
     expected = {name: parameter for name, parameter in oracle.named_parameters()}
     for one in (tower, oracle):
-        one(layout.splice(context, one.token_embedding), layout.mask, layout.shared(context)).square().sum().backward()
+        read(one, layout, context).square().sum().backward()
     for name, parameter in tower.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-10, rtol=1e-10)
 
@@ -151,8 +161,8 @@ def test_padding_beyond_the_longest_text_changes_nothing(family, pooling):
     tower = make_tower(family, pooling)
     ids, mask = pad_token_ids([[2, 7, 3], [2, 9, 11, 5, 8, 3]], CPU)
     wide, wide_mask = torch.nn.functional.pad(ids, (0, 9), value=8), torch.nn.functional.pad(mask, (0, 9))
-    expected = tower(tower.token_embedding(ids), mask)
-    assert torch.equal(tower(tower.token_embedding(wide), wide_mask), expected)
+    expected = features_of(tower, tower.token_embedding(ids), mask)
+    assert torch.equal(features_of(tower, tower.token_embedding(wide), wide_mask), expected)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -174,10 +184,10 @@ def test_shared_start_is_computed_once_per_row():
     tokens = []
     tower.model.encoder.layers[0].mlp.register_forward_hook(lambda module, inputs, output: tokens.append(inputs[0]))
     context = torch.randn(16, 16, dtype=torch.float64)
-    tower(layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
+    read(tower, layout, context)
     assert tokens[0].shape[:2].numel() == 17 + 30 * 3
     tower.model.encoder.layers[1].mlp.register_forward_hook(lambda module, inputs, output: tokens.append(inputs[0]))
-    tower(layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
+    read(tower, layout, context)
     assert tokens[-1].shape[:2].numel() == 30
 
 
@@ -216,7 +226,7 @@ def test_training_after_inference_mode(family, pooling):
     pack_prompts.cache_clear()
     layout, context = random_prompts(tower, seed=3)
     with torch.inference_mode():
-        before = tower(layout.splice(context, tower.token_embedding), layout.mask, layout.shared(context))
+        before = read(tower, layout, context)
     assert torch.equal(encode(tower, layout, context)[0], before)
 
 
@@ -252,7 +262,7 @@ def test_rows_fit_into_memory():
     prompts = layout.splice(torch.randn(16, 16, dtype=torch.float64), tower.token_embedding)
     for tokens in (20, 25, 64):
         tower.memory = tokens * token_bytes(tower.model.config, torch.float64)
-        mask = tower.packing(prompts, layout.mask, 17).mask
+        mask = tower.plan(prompts, layout.mask, 17).packing.mask
         assert mask.shape[1] <= tokens
         assert len(mask) == -(-30 // ((tokens - 17) // 3))
 
@@ -273,6 +283,6 @@ def test_the_tower_remembers_the_paths_it_took():
     ids, mask = pad_token_ids([[2, 7, 3]], CPU)
     for fast in ("auto", "off", "off"):
         tower.fast = fast
-        tower(tower.token_embedding(ids), mask)
+        tower.plan(tower.token_embedding(ids), mask)
     assert {path.name for path in tower.paths_taken} == {"packed", "plain"}
     assert "plain: fast is off" in map(str, tower.paths_taken)

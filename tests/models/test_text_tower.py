@@ -57,6 +57,10 @@ POOLINGS = [
 ]
 
 
+def features_of(tower, prompts, mask):
+    return tower(prompts, tower.plan(prompts, mask))
+
+
 def make_tower(family, pooling, normalize=False):
     torch.manual_seed(0)
     # T5 changes the config that it is made from.
@@ -91,7 +95,7 @@ def test_padded_prompts_equal_single_texts(family, pooling, normalize):
     reference = FAMILIES[family][1](copy.deepcopy(FAMILIES[family][0])).double().eval()
     reference.load_state_dict(tower.model.state_dict(), strict=pooling in ("pooler", "eos", "mean_padded"))
     ids, mask = pad_token_ids(TEXTS, torch.device("cpu"))
-    found = tower(tower.token_embedding(ids), mask)
+    found = features_of(tower, tower.token_embedding(ids), mask)
     for row, text in zip(found, TEXTS, strict=True):
         expected = hand_pool(reference, text, pooling)
         expected = expected / expected.norm() if normalize else expected
@@ -104,8 +108,8 @@ def test_padding_does_not_reach_the_features(family, pooling):
     prompts = torch.randn(3, 9, 16, dtype=torch.float64)
     mask = torch.tensor([[1] * 4 + [0] * 5, [1] * 6 + [0] * 3, [1] * 5 + [0] * 4])
     other_padding = torch.where(mask.bool().unsqueeze(-1), prompts, torch.randn_like(prompts))
-    expected = tower(prompts[:, :6], mask[:, :6])
-    torch.testing.assert_close(tower(other_padding, mask), expected, atol=1e-12, rtol=1e-12)
+    expected = features_of(tower, prompts[:, :6], mask[:, :6])
+    torch.testing.assert_close(features_of(tower, other_padding, mask), expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -114,9 +118,9 @@ def test_longest_prompt_fits_and_a_longer_one_is_refused(family):
     tower = TextTower(config, "mean", max_length=MAX_LENGTH if family == "t5" else None).eval()
     assert tower.max_length == MAX_LENGTH
     mask = torch.ones(1, MAX_LENGTH, dtype=torch.long)
-    assert torch.isfinite(tower(torch.randn(1, MAX_LENGTH, 16), mask)).all()
+    assert torch.isfinite(features_of(tower, torch.randn(1, MAX_LENGTH, 16), mask)).all()
     with pytest.raises(AlmPromptError, match="the text has 21 tokens, the text tower takes 20"):
-        tower(torch.randn(1, MAX_LENGTH + 1, 16), torch.ones(1, MAX_LENGTH + 1))
+        tower.plan(torch.randn(1, MAX_LENGTH + 1, 16), torch.ones(1, MAX_LENGTH + 1))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class SeptPrompt(WrapperMethod):
         }
         return replace(output, auxiliary=output.auxiliary | sept)
 
+    @torch.compiler.disable
     def _names(self, bank: ClassBank) -> ClassBank:
         """Every training class followed by its neighbours."""
         neighbors = self.config.neighbors

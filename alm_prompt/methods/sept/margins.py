@@ -39,6 +39,7 @@ def grouped(features: torch.Tensor, classes: int, unit: bool) -> torch.Tensor:
     return (normalize(features, dim=-1) if unit else features).unflatten(0, (classes, -1))
 
 
+@torch.compiler.disable
 def frozen_margins(
     names: ClassBank, classes: int, templates: Sequence[str], unit: bool, alm: AlmModel
 ) -> torch.Tensor:
