@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from transformers import Trainer
+
+from alm_prompt import AlmTrainer, AlmTrainingArguments
+from alm_prompt.data import AlmCollator, FeatureDataset
 
 SCRIPT = Path(__file__).with_name("train_matrix.py")
 
@@ -27,6 +32,23 @@ def test_gradients_of_ragged_parts_add_up_to_one_batch(row, matrix, prompted, au
         total = [sum_so_far + gradient for sum_so_far, gradient in zip(total, gradients, strict=True)]
     for found, expected in zip(total, whole, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", ["kgcoop", "coop+dept+sept"])
+def test_plain_trainer_trains_the_same_as_ours(row, prompted, audio_batch, tmp_path):
+    """Every term comes from the model, so that no trainer has to know of it."""
+    clips = FeatureDataset(audio_batch["audio_features"], audio_batch["labels"].tolist())
+    options = {"max_steps": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "use_cpu": True}
+    quiet = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True, "dataloader_pin_memory": False}
+    learned = []
+    for trainer_class in (Trainer, AlmTrainer):
+        model = prompted(row)
+        args = AlmTrainingArguments(output_dir=tmp_path, **options, **quiet)
+        trainer_class(model=model, args=args, train_dataset=clips, data_collator=AlmCollator()).train()
+        learned.append(get_peft_model_state_dict(model))
+    before = get_peft_model_state_dict(prompted(row))
+    assert [name for name, value in before.items() if torch.equal(value, learned[0][name])] == []
+    assert [name for name, value in learned[1].items() if not torch.equal(value, learned[0][name])] == []
 
 
 @pytest.mark.slow
