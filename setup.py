@@ -25,7 +25,8 @@ INSTALL_REQUIRES = [
     "torch>=2.10,<2.12",
     "torchaudio>=2.10,<2.12",
     "transformers>=5.17",
-    "peft>=0.18.1",
+    # Earlier ones save, with an adapter, the tensors of every other one whose name begins with its name.
+    "peft>=0.20",
     "accelerate>=1.10",
     "datasets>=4.0",
     "evaluate>=0.4.5",

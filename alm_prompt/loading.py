@@ -110,7 +110,7 @@ def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> str:
             no folder of this machine.
     """
     name = config.get("base_model_name_or_path")
-    if not isinstance(name, str) or not (Path(adapter).is_dir() or is_repo_id(name)):
+    if not isinstance(name, str) or not name or not (Path(adapter).is_dir() or is_repo_id(name)):
         raise AlmPromptError(
             f"adapter {str(adapter)!r} names {name!r} as its backbone; give the one it was trained on (backbone=, or "
             "--model)"
