@@ -42,9 +42,11 @@ def hub_failures(what: str, *, revision: str | None = None) -> Iterator[None]:
 
 
 def _reason(error: Exception, revision: str | None) -> str:
-    if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE=1 keeps from reaching the Hub; unset it"
+    if isinstance(error, LocalEntryNotFoundError):
         if constants.HF_HUB_OFFLINE:
-            return "it is not in the cache, and HF_HUB_OFFLINE=1 keeps from fetching it; fetch it once without"
+            return "it is not in the cache, and HF_HUB_OFFLINE=1 keeps from fetching it; fetch it once without that"
         return "the Hub cannot be reached, and it is not in the cache; try again when online"
     if isinstance(error, GatedRepoError):
         return f"access must be asked for on its page; then {LOG_IN} that has it"

@@ -6,6 +6,7 @@ killed process leaves behind is therefore a staging folder, which no reader look
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -14,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from peft.utils import CONFIG_NAME as ADAPTER_CONFIG_NAME
+from peft.utils import SAFETENSORS_WEIGHTS_NAME as ADAPTER_WEIGHTS_NAME
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
 from ..errors import AlmPromptError
+from ..hub import file_sha256
 from .run_record import RUN_RECORD_NAME
 
 STAGING_NAME = ".staging"
@@ -46,6 +49,26 @@ def is_resumable(checkpoint: Path) -> bool:
 def last_resumable_checkpoint(run_dir: Path) -> Path | None:
     """Return the newest checkpoint that training can continue from, or `None`."""
     return next((path for path in reversed(list_checkpoints(run_dir)) if is_resumable(path)), None)
+
+
+def check_adapters(checkpoint: Path) -> None:
+    """Refuse a checkpoint with a damaged adapter: PEFT, which has its config already, reads no checksum on resuming.
+
+    Raises:
+        AlmPromptError: the weights are not those that their config was saved with, or one cannot be read.
+    """
+    for config in sorted(checkpoint.rglob(ADAPTER_CONFIG_NAME)):
+        weights = config.with_name(ADAPTER_WEIGHTS_NAME)
+        try:
+            expected = json.loads(config.read_bytes()).get("weights_sha256")
+            whole = expected in (None, file_sha256(weights))
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            raise AlmPromptError(
+                f"{weights} is damaged: its SHA-256 is not the one in {ADAPTER_CONFIG_NAME}; remove {checkpoint} to "
+                "go on from the checkpoint before it"
+            )
 
 
 def find_run(run_dir: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""`Trainer` for prompt methods: loss parts in the log, checkpoints that survive a kill, adapters without pickles."""
+"""`Trainer` for prompt methods: loss parts in the log, every clip once, runs that go on after a kill."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import Trainer
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
+from transformers.trainer_utils import TrainOutput, has_length
 
 from ..errors import AlmPromptError
 from ..hub import AdapterResults
 from ..losses import LossHook
-from ..methods import PromptConfig
 from ..models.prompt_shares import sharing_prompts
 from . import checkpoints, ragged
 from .adapter_results import trainer_measurement, training_results
 from .arguments import AlmTrainingArguments
 from .launch import check_launch
+from .saving import SavingTrainer
 
 logger = logging.getLogger(__name__)
 
 
-class AlmTrainer(Trainer):
+class AlmTrainer(SavingTrainer):
     """[`~transformers.Trainer`] with loss hooks, named loss parts in its log, and runs that survive `kill -9`.
 
     It trains to the same parameters as a plain `Trainer` with the same arguments, because a method's objective is
@@ -60,7 +58,6 @@ class AlmTrainer(Trainer):
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_parts_since_step = 0
         self._filler: dict[str, Any] | None = None
-        self._staging_dir: Path | None = None
         if args.should_save:
             checkpoints.check_writable(Path(args.output_dir))
         super().__init__(model=model, args=args, **kwargs)
@@ -82,7 +79,7 @@ class AlmTrainer(Trainer):
 
         Raises:
             AlmPromptError: if `args.output_dir` holds a run and neither `resume_from_checkpoint` nor
-                `args.overwrite_output_dir` says what to do with it.
+                `args.overwrite_output_dir` says what to do with it, or the checkpoint is damaged.
         """
         run_dir = Path(self._get_output_dir(trial))
         if resume_from_checkpoint is True:
@@ -92,6 +89,8 @@ class AlmTrainer(Trainer):
                 logger.warning("%s: no complete checkpoint to resume from; training from the beginning", run_dir)
         elif not resume_from_checkpoint:
             self._check_run_dir(run_dir)
+        if resume_from_checkpoint:
+            checkpoints.check_adapters(Path(resume_from_checkpoint))
         self._loss_parts = {}
         # Every process looks at the folder before the first one changes it, and the change is done before training.
         self.accelerator.wait_for_everyone()
@@ -206,12 +205,6 @@ class AlmTrainer(Trainer):
         for config in self._adapter_configs():
             config.results = results
 
-    def _adapter_configs(self) -> list[PromptConfig]:
-        """Config of the adapter that is trained, if it is one of ours."""
-        model = self.accelerator.unwrap_model(self.model)
-        config = model.active_peft_config if isinstance(model, PeftModel) else None
-        return [config] if isinstance(config, PromptConfig) else []
-
     def _attach_loss_hooks(self, model: nn.Module) -> None:
         base_model = model.get_base_model() if isinstance(model, PeftModel) else model
         base_model.loss_hooks = self.loss_hooks
@@ -230,64 +223,3 @@ class AlmTrainer(Trainer):
                 f"{run_dir} already holds a run ({trace.name}): resume it with resume_from_checkpoint=True, choose "
                 "another output_dir, or set overwrite_output_dir=True"
             )
-
-    # ---- Checkpoints ----
-
-    def _get_output_dir(self, trial: Any) -> str:
-        """Return the folder of the run, or of its staging area while a checkpoint is being written."""
-        return super()._get_output_dir(trial) if self._staging_dir is None else str(self._staging_dir)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save a checkpoint that appears whole.
-
-        Upstream writes file after file into `checkpoint-<step>` and deletes old checkpoints in place: a process killed
-        meanwhile leaves a folder that looks like a checkpoint. Here upstream writes into a staging folder (where it
-        finds nothing to delete), and the result is renamed.
-        """
-        run_dir = Path(self._get_output_dir(trial))
-        self._staging_dir = run_dir / checkpoints.STAGING_NAME
-        staged = self._staging_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._staging_dir = None
-        if self.state.best_model_checkpoint == str(staged):
-            self.state.best_model_checkpoint = str(run_dir / staged.name)
-            if self.args.should_save:
-                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
-        # Every process writes its own random state into the checkpoint.
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            protected = {checkpoints.publish_checkpoint(staged, run_dir)}
-            if self.state.best_model_checkpoint is not None:
-                protected.add(Path(self.state.best_model_checkpoint))
-            checkpoints.prune_checkpoints(run_dir, self.args.save_total_limit, protected)
-            checkpoints.remove_leftovers(run_dir)
-        self.accelerator.wait_for_everyone()
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Save the model or adapter and nothing else, each file whole.
-
-        Upstream adds `training_args.bin`, a pickle, and the processor, whose tokenizer beside an adapter makes
-        `AutoPeftModel` raise.
-        """
-        if not self.args.should_save:
-            return
-        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        with checkpoints.staged_files(Path(output_dir or self.args.output_dir)) as staging:
-            # Left to itself PEFT asks the Hub, at every checkpoint, whether the vocabulary has grown: not by prompts.
-            options = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
-            model.save_pretrained(str(staging), state_dict=state_dict, **options)
-
-    def _load_best_model(self) -> None:
-        """Load the best checkpoint.
-
-        Upstream looks for an adapter at the top of the checkpoint only, where PEFT writes none but the one called
-        "default", and otherwise keeps the last weights with no more than a warning.
-        """
-        adapters = getattr(self.model, "active_adapters", [])
-        folder = Path(self.state.best_model_checkpoint, *adapters[:1])
-        if adapters and folder.is_dir():
-            self.model.load_adapter(str(folder), adapters[0], is_trainable=True)
-        else:
-            super()._load_best_model()

@@ -14,8 +14,16 @@ import torch
 from huggingface_hub import close_session, constants
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, load_adapter, push_adapter
+from alm_prompt import (
+    AlmForAudioClassification,
+    AlmTrainer,
+    AlmTrainingArguments,
+    CoOpPromptConfig,
+    load_adapter,
+    push_adapter,
+)
 from alm_prompt.cli.main import main
+from alm_prompt.data import FeatureDataset
 
 REPO = "user/bells"
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "results.json"}
@@ -46,6 +54,26 @@ def test_model_is_pushed_and_pulled(hub, model, bundled, features):
         assert same(load_adapter(REPO), model, features)
     wanted = {path.rpartition("/")[2] for method, path in hub.requests if method == "GET" and "resolve" in path}
     assert wanted == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_trainer_pushes_the_adapter_and_not_its_folder(hub, bundled, features, tmp_path):
+    model = get_peft_model(bundled_with_classes(bundled), CoOpPromptConfig(n_ctx=2))
+    args = AlmTrainingArguments(
+        output_dir=str(tmp_path / "run"), max_steps=1, use_cpu=True, disable_tqdm=True, hub_model_id=REPO,
+        hub_private_repo=True,
+    )  # fmt: skip
+    trainer = AlmTrainer(model=model, args=args, train_dataset=FeatureDataset(features, [0, 1, 0]))
+    trainer.train()
+    trainer.save_model()
+    card = (tmp_path / "run" / "README.md").read_text()
+    trainer.create_model_card()
+    assert (tmp_path / "run" / "README.md").read_text() == card
+    trainer.push_to_hub("Bells", license="cc-by-4.0")
+    assert hub.files(REPO).keys() == FILES
+    assert hub.private == {REPO}
+    assert b"license: cc-by-4.0" in hub.files(REPO)["README.md"]
+    assert json.loads(hub.files(REPO)["results.json"])["training"]["steps"] == 1
+    assert same(load_adapter(REPO), model.eval(), features)
 
 
 def test_command_pushes_to_a_branch_of_a_private_repository(hub, adapter, capsys, monkeypatch, refused):
@@ -95,7 +123,7 @@ def test_cache_serves_when_offline(hub, model, features, monkeypatch, refused):
     assert same(load_adapter(REPO), model, features)
     message = refused(load_adapter, "user/unknown")
     assert "adapter 'user/unknown' cannot be opened: it is not in the cache, and HF_HUB_OFFLINE=1" in message
-    assert "HF_HUB_OFFLINE=1" in refused(model.push_to_hub, REPO)
+    assert "cannot be written: HF_HUB_OFFLINE=1 keeps from reaching the Hub" in refused(model.push_to_hub, REPO)
     assert len(hub.requests) == count
 
 

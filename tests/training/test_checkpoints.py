@@ -70,6 +70,26 @@ def test_saved_adapter_is_complete_and_free_of_pickles(new_trainer: Callable[...
         torch.load(tmp_path / "run" / "checkpoint-8" / name, weights_only=True)
 
 
+@pytest.mark.parametrize("adapter_name", ["default", "other"])
+def test_damaged_adapter_is_not_resumed_from(
+    new_trainer: Callable[..., AlmTrainer], tmp_path: Path, adapter_name: str
+) -> None:
+    trainer = new_trainer(adapter_name)
+    trainer.train()
+    last = tmp_path / "run" / "checkpoint-8"
+    [file] = last.rglob("adapter_model.safetensors")
+    expected = file.read_bytes()
+    file.write_bytes(expected[:-3] + bytes([expected[-3] ^ 1]) + expected[-2:])
+    with pytest.raises(AlmPromptError, match=r"is damaged: its SHA-256 .* remove .*checkpoint-8 to go on from"):
+        new_trainer(adapter_name).train(resume_from_checkpoint=True)
+    file.with_name("adapter_config.json").write_text("{")
+    with pytest.raises(AlmPromptError, match="is damaged"):
+        new_trainer(adapter_name).train(resume_from_checkpoint=str(last))
+    shutil.rmtree(last)
+    new_trainer(adapter_name).train(resume_from_checkpoint=True)
+    assert file.read_bytes() == expected
+
+
 def test_default_is_ten_checkpoints_a_run(prompted: Build, arguments: Arguments, clips: Clips, tmp_path: Path) -> None:
     defaults = AlmTrainingArguments(output_dir=str(tmp_path))
     args = arguments(
