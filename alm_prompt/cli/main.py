@@ -11,8 +11,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from safetensors import SafetensorError
-
 from ..errors import AlmPromptError
 from .disk import disk_refusal
 from .environment import check_torchaudio
@@ -41,6 +39,7 @@ GOES_ON = {
     "neighbors": ["the same command goes on"],
 }
 
+UNFORESEEN_ERROR = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -52,24 +51,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command line without the program's name; `None` takes it from the process.
 
     Returns:
-        Exit code: 0, 2 after bad input, which is named in one line on standard error, or 130 after Ctrl-C.
+        Exit code: 0, 2 after bad input, 1 after an error that nobody has foreseen, both named in one line on standard
+        error, or 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     arguments = [argument for argument in given if argument != "--debug"]
     try:
         return _run(arguments)
-    except AlmPromptError as error:
+    except Exception as error:
         if debug:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
-    except (OSError, RuntimeError, SafetensorError) as error:
-        line = disk_refusal(error)
-        if debug or line is None:
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        return USAGE_ERROR
+        line, code = _line_of(error)
+        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         pass
     # Progress bars end with what they belonged to; the line stands below them.
@@ -99,6 +94,21 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     importlib.import_module(f"{__package__}.{name}").run(rest)
     return 0
+
+
+def _line_of(error: Exception) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    if isinstance(error, AlmPromptError):
+        return str(error), USAGE_ERROR
+    refusal = disk_refusal(error)
+    if refusal is not None:
+        return refusal, USAGE_ERROR
+    reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+    return (
+        f"{type(error).__name__}: {reason}; not foreseen: --debug shows where it comes from, and a report of it needs "
+        "that and the output of `alm-prompt env`",
+        UNFORESEEN_ERROR,
+    )
 
 
 def _help() -> str:

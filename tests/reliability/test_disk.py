@@ -50,13 +50,19 @@ def test_what_a_refusal_causes_is_named_by_it(monkeypatch, capsys):
     assert "results.json" in capsys.readouterr().err
 
 
-def test_other_errors_keep_their_traceback(monkeypatch):
+@pytest.mark.parametrize("text", ["no such file", "first line\n  second line", ""])
+def test_what_nobody_has_foreseen_is_one_line_too(text, monkeypatch, capsys):
     def run(argv):
-        raise OSError(errno.ENOENT, "no such file")
+        raise LookupError(text)
 
     monkeypatch.setattr(env, "run", run)
-    with pytest.raises(FileNotFoundError):
-        main(["env"])
+    assert main(["env"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    reason = text.splitlines()[0] if text else "no reason given"
+    assert line.startswith(f"error: LookupError: {reason}; not foreseen: ")
+    assert "--debug" in line
+    with pytest.raises(LookupError):
+        main(["env", "--debug"])
 
 
 @pytest.mark.slow
