@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from alm_prompt.training import AlmTrainer, AlmTrainingArguments
 
 
 class Fail(TrainerCallback):
-    """Ends the second process."""
+    """Ends the second process, and writes down when."""
 
-    def __init__(self, how: str) -> None:
-        self.how = how
+    def __init__(self, how: str, stamp: Path) -> None:
+        self.how, self.stamp = how, stamp
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.process_index == 1 and state.global_step == 2:
+            self.stamp.write_text(str(time.time()))
             if self.how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError("the second process has had enough")
@@ -38,7 +40,7 @@ def main(folder: Path, how: str) -> None:
     features = torch.randn(16, alm.config.projection_dim, generator=torch.Generator().manual_seed(0))
     dataset = FeatureDataset(features, [clip % 2 for clip in range(16)])
     model = get_peft_model(alm, parse_method("coop"))
-    AlmTrainer(model=model, args=args, train_dataset=dataset, callbacks=[Fail(how)]).train()
+    AlmTrainer(model=model, args=args, train_dataset=dataset, callbacks=[Fail(how, folder / "stamp")]).train()
 
 
 if __name__ == "__main__":

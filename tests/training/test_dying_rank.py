@@ -23,7 +23,6 @@ def test_one_failure_ends_all(
     how: str, reason: str, tiny_alm: AlmForAudioClassification, torchrun: Callable[..., str], tmp_path: Path
 ) -> None:
     tiny_alm.save_pretrained(tmp_path / "model")
-    start = time.perf_counter()
     printed = torchrun(SCRIPT, str(tmp_path), how, fails=True)
-    assert time.perf_counter() - start < MOST_SECONDS
+    assert time.time() - float((tmp_path / "stamp").read_text()) < MOST_SECONDS
     assert reason in printed
