@@ -42,7 +42,12 @@ def run(argv: list[str]) -> None:
             raise AlmPromptError(f"name a recipe (`alm-prompt benchmark {LIST}` shows them), or give --data-root")
         list_datasets(Path(data.data_root).expanduser())
     else:
-        _run_recipe(request.recipe, data, model, changes, output)
+        from ..data import DuplicateAudioError
+
+        try:
+            _run_recipe(request.recipe, data, model, changes, output)
+        except DuplicateAudioError as error:
+            raise AlmPromptError(f"{error}, or go on with --keep-duplicates") from error
 
 
 def _list_recipes() -> None:
@@ -75,7 +80,7 @@ def _run_recipe(
         _keep_to_one_thread()
     runs, impossible = plan_runs(recipe, datasets, alm.config.template)
     store = RowStore(output.output_dir)
-    runner = Runner(alm, processor, runs, store, open_cache(model), rank)
+    runner = Runner(alm, processor, runs, store, open_cache(model), rank, data.keep_duplicates)
     if output.dry_run:
         _print_costs(recipe, runner, impossible)
         return

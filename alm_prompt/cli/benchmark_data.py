@@ -62,7 +62,8 @@ def open_datasets(
         there = _there(recipe, root, quiet)
     recipe = replace(recipe, datasets=there)
     names = dict.fromkeys(name for entry in recipe.datasets for name in entry.split(":"))
-    return recipe, {name: _open_dataset(name, root) for name in names}
+    checks = {"strict": data.check_data, "keep_duplicates": data.keep_duplicates}
+    return recipe, {name: _open_dataset(name, root, checks) for name in names}
 
 
 def _there(recipe: Recipe, root: Path, quiet: bool) -> list[str]:
@@ -93,17 +94,17 @@ def _of_catalog(entry: str) -> list[str]:
     return [name for name in entry.split(":") if name in CATALOG]
 
 
-def _open_dataset(name: str, root: Path | None) -> AudioDataset:
+def _open_dataset(name: str, root: Path | None, checks: Mapping[str, bool]) -> AudioDataset:
     from ..data import CATALOG, open_dataset
 
     if name == WORLD or root is None:
-        return open_dataset(name)
+        return open_dataset(name, **checks)
     if name in CATALOG:
-        return open_dataset(root / CATALOG[name].folder, name)
+        return open_dataset(root / CATALOG[name].folder, name, **checks)
     if not (root / name).exists():
         known = [WORLD, *CATALOG, *(path.name for path in _other_folders(root))]
         raise AlmPromptError(f"no data set {name!r} below {root}; {nearest(name, known)}")
-    return open_dataset(root / name, name)
+    return open_dataset(root / name, name, **checks)
 
 
 def _other_folders(root: Path) -> list[Path]:

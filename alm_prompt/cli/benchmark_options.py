@@ -20,6 +20,17 @@ class BenchmarkDataOptions:
             "RAVDESS:CREMA-D; all of the recipe that are there if unset"
         },
     )
+    check_data: bool = field(
+        default=False,
+        metadata={"help": "refuse other numbers of clips than the published ones, and clips that cannot be decoded"},
+    )
+    keep_duplicates: bool = field(
+        default=False,
+        metadata={
+            "help": "go on where a test clip is the same audio as a training clip, or one audio has two labels, as in "
+            "the published runs; every row then says how many of its test clips they are"
+        },
+    )
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from .captions import CaptionDataset, SetEpoch, draw_caption
 from .catalog import CATALOG, KnownDataset
-from .checks import check_labels, check_leaks, check_readable
+from .checks import DuplicateAudioError, check_labels, check_leaks, check_readable, clashing_clips, leaked_clips
 from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
 from .collate import AlmCollator, ClipDataset, FeatureDataset
 from .datasets import AudioDataset, open_dataset
@@ -21,6 +21,7 @@ __all__ = [
     "CaptionDataset",
     "Clip",
     "ClipDataset",
+    "DuplicateAudioError",
     "FeatureDataset",
     "Fold",
     "FoundDataset",
@@ -32,12 +33,14 @@ __all__ = [
     "check_labels",
     "check_leaks",
     "check_readable",
+    "clashing_clips",
     "divide_classes",
     "draw_caption",
     "few_shot_split",
     "find_datasets",
     "folds",
     "held_out_folds",
+    "leaked_clips",
     "load_clips",
     "load_csv",
     "load_folder",

@@ -14,18 +14,28 @@ from .clips import AudioClips, Clip, shorten
 _PIECE = 4096
 
 
+class DuplicateAudioError(AlmPromptError):
+    """The same audio is there twice, where it must not be."""
+
+
 def check_leaks(train: AudioClips, test: AudioClips) -> None:
     """Refuse a clip that is on both sides, under the same name or as the same audio under two names.
 
     Raises:
-        AlmPromptError: Names the first such clip.
+        AlmPromptError: Names the first such clip; a `DuplicateAudioError` where it has two names.
     """
     check_names_apart(train, test)
-    contents = {_content(clip.source): clip.clip_id for clip in train}
-    for clip in test:
-        twin = contents.get(_content(clip.source))
-        if twin is not None:
-            raise AlmPromptError(f"test clip {clip.clip_id!r} is the same audio as train clip {twin!r}: remove one")
+    for clip, twin in leaked_clips(train, test):
+        raise DuplicateAudioError(
+            f"test clip {clip.clip_id!r} is the same audio as train clip {twin.clip_id!r}: remove one"
+        )
+
+
+def leaked_clips(train: AudioClips, test: AudioClips) -> list[tuple[Clip, Clip]]:
+    """Test clips that are the same audio as a train clip, each with that clip."""
+    contents = {_content(clip.source): clip for clip in train}
+    found = ((clip, contents.get(_content(clip.source))) for clip in test)
+    return [(clip, twin) for clip, twin in found if twin is not None]
 
 
 def check_names_apart(train: AudioClips, test: AudioClips) -> None:
@@ -43,21 +53,26 @@ def check_names_apart(train: AudioClips, test: AudioClips) -> None:
 def check_labels(clips: Iterable[Clip]) -> None:
     """Refuse two clips of the same audio under different labels.
 
-    Files are compared by size, then by a piece from their middle, and read whole only where both agree.
-
     Raises:
-        AlmPromptError: Names the first two such clips.
+        DuplicateAudioError: Names the first two such clips.
+    """
+    for first, *others in clashing_clips(clips):
+        other = next(clip for clip in others if clip.label != first.label)
+        raise DuplicateAudioError(
+            f"clips {first.clip_id!r} ({first.label}) and {other.clip_id!r} ({other.label}) are the same audio under "
+            "two labels: correct one, or remove one"
+        )
+
+
+def clashing_clips(clips: Iterable[Clip]) -> list[list[Clip]]:
+    """Groups of clips that are the same audio under different labels.
+
+    Files are compared by size, then by a piece from their middle, and read whole only where both agree.
     """
     groups = [list(clips)]
     for key in (_size, _middle, _content):
         groups = [part for group in groups for part in _grouped(group, key) if len({clip.label for clip in part}) > 1]
-    for group in groups:
-        first = group[0]
-        other = next(clip for clip in group if clip.label != first.label)
-        raise AlmPromptError(
-            f"clips {first.clip_id!r} ({first.label}) and {other.clip_id!r} ({other.label}) are the same audio under "
-            "two labels: correct one, or remove one"
-        )
+    return groups
 
 
 def check_readable(clips: AudioClips) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import AlmPromptError
 from .catalog import CATALOG, PUBLISHED_SHOTS, KnownDataset
-from .checks import check_labels, check_readable
+from .checks import check_labels, check_readable, clashing_clips
 from .clips import AudioClips, Clip, shorten
 from .layouts import how_to_get, is_published, read_published
 from .sources import load_clips
@@ -60,7 +60,12 @@ class AudioDataset:
 
 
 def open_dataset(
-    source: str | os.PathLike, name: str | None = None, *, strict: bool = False, **columns: Any
+    source: str | os.PathLike,
+    name: str | None = None,
+    *,
+    strict: bool = False,
+    keep_duplicates: bool = False,
+    **columns: Any,
 ) -> AudioDataset:
     """Open a data set with its folds; audio is decoded only when it is used.
 
@@ -72,6 +77,7 @@ def open_dataset(
         name: Name in results; that of the file or folder when not given.
         strict: Refuse other numbers of clips than the published ones, which are a warning otherwise, and decode every
             clip.
+        keep_duplicates: Take clips of the same audio under two labels as they are, with a warning; refused otherwise.
         **columns: See `load_clips`.
 
     Raises:
@@ -99,7 +105,15 @@ def open_dataset(
         dataset = AudioDataset.from_clips(name, load_clips(path, **columns), root)
     if known is not None:
         _check_published(dataset, known, strict)
-    check_labels(dataset.clips)
+    if not keep_duplicates:
+        check_labels(dataset.clips)
+    elif clashes := clashing_clips(dataset.clips):
+        logger.warning(
+            "%s: %d sounds have clips under two labels, such as %s: kept",
+            name,
+            len(clashes),
+            " and ".join(f"{clip.clip_id!r} ({clip.label})" for clip in clashes[0][:2]),
+        )
     if strict:
         check_readable(dataset.clips)
     return dataset

@@ -144,13 +144,18 @@ def few_shot_split(
         check_leaks: Refuse a split with a clip on both sides. Reads every file once.
 
     Raises:
-        AlmPromptError: A class has too few clips or is both base and novel, or a clip is on both sides.
+        AlmPromptError: A class has too few clips or is both base and novel, no clip of the base or of the novel
+            classes is held out, or a clip is on both sides.
     """
     both = set(base) & set(novel)
     if both:
         raise AlmPromptError(f"class {shorten(sorted(both))} is base and novel: put it on one side")
     train = sample_shots(fold.train.select(labels=base), shots, seed, allow_fewer, rule)
     test = fold.test.select(labels=[*base, *novel])
+    for names in filter(None, (base, novel)):
+        if not any(clip.label in names for clip in test):
+            where = "" if fold.name is None else f" in fold {fold.name}"
+            raise AlmPromptError(f"no clip of {shorten(names)} is held out for testing{where}: add some")
     split = Split(train, test, tuple(base), tuple(novel), fold.name, seed, shots)
     if check_leaks:
         split.check_leaks()

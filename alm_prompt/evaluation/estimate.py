@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..cache import caching_in
 from ..training import AlmTrainingArguments
 from .rows import one_line_reason
 from .run import train_and_measure
@@ -43,7 +44,8 @@ def expected_costs(runner: Runner) -> list[MethodCost]:
 
     What is known of a method are its finished runs, or else a probe: two epochs of the run with the most clips.
     """
-    return [_cost(runner, label) for label in dict.fromkeys(run.label for run, _ in runner.begun)]
+    with caching_in(runner.cache.folder):
+        return [_cost(runner, label) for label in dict.fromkeys(run.label for run, _ in runner.begun)]
 
 
 def _cost(runner: Runner, label: str) -> MethodCost:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from peft import get_peft_model
 from transformers import set_seed
 
+from ..data.checks import check_leaks
 from ..data.collate import FeatureDataset
 from ..data.sources import AudioClips, load_clips
 from ..data.splits import sample_shots
@@ -103,7 +104,8 @@ def few_shot_task(
         trained_classes: classes to train; default: all. Clips of the others are test clips.
 
     Raises:
-        AlmPromptError: a class has too few clips, is unknown, or no clip is left for testing.
+        AlmPromptError: a class has too few clips, is unknown, no clip is left for testing, or one of these is the same
+            audio as a clip to train on.
     """
     trained_classes = list(clips.class_names if trained_classes is None else trained_classes)
     names = trained_classes + [name for name in clips.class_names if name not in trained_classes]
@@ -112,6 +114,7 @@ def few_shot_task(
     test = AudioClips((clip for clip in clips if clip.clip_id not in drawn), clips.class_names)
     if not test:
         raise AlmPromptError(f"{shots} shots take all {len(clips)} clips and leave none for testing; lower shots")
+    check_leaks(train, test)
     cache = AudioFeatureCache()
     parts = [FeatureDataset(cache.features(model, processor, part), part.label_ids(names)) for part in (train, test)]
     return FewShotTask(model, trained_classes, names, *parts)

@@ -87,6 +87,12 @@ class RowStore:
             self.failed[row_key(row)] = row
             self._write(FAILED_NAME, self.failed.values())
 
+    def forget_failures(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take runs off the list of failed ones: they are tried again."""
+        with self._alone():
+            if [row for row in rows if self.failed.pop(row_key(row), None)]:
+                self._write(FAILED_NAME, self.failed.values())
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold off other processes, and take in what they have written since."""

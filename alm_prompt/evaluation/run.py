@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,10 +42,12 @@ class EncodedClips:
     Attributes:
         features: `[N, d]`, projected, not normalised.
         position: row of a clip's features, by clip id.
+        views: views of the test clips of one split, for runs that adapt to them; filled by the first such run.
     """
 
     features: torch.Tensor
     position: Mapping[str, int]
+    views: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def encode(
@@ -124,15 +126,24 @@ class _Prediction:
     def __call__(self, clips: AudioClips, classes: Sequence[str]) -> list[int]:
         self.model.set_classes(classes, **self.run.class_text)
         if self.run.measure == TEST_TIME and self.run.config is not None:
-            views = view_features(
-                self.model, self.processor, [clip.source for clip in clips], seed=self.run.split.seed, progress=False
-            )
-            return predict_adapted(self.model, views).argmax(dim=-1).tolist()
+            return predict_adapted(self.model, self._views(clips)).argmax(dim=-1).tolist()
         if self.reference and self.trained is None:
             # Encoders that drift in training are met as they are at its end, once for all figures.
             off = AudioFeatureCache(enabled=False)
             self.trained = EncodedClips.encode(off, self.model, self.processor, self.run.test_clips, False)
         return predict_features(self.model, (self.trained or self.encoded).of(clips))
+
+    def _views(self, clips: AudioClips) -> torch.Tensor:
+        """Views of the test clips: those of the last run, where it had as many of the same."""
+        key = id(self.run.split), getattr(self.run.config, "views", 0)
+        if key not in self.encoded.views:
+            # Views take a lot of memory: of one split at a time.
+            self.encoded.views.clear()
+            sources = [clip.source for clip in clips]
+            self.encoded.views[key] = view_features(
+                self.model, self.processor, sources, seed=self.run.split.seed, progress=False
+            )
+        return self.encoded.views[key]
 
 
 def _check_neighbors(config: PeftConfig | None, novel: Sequence[str]) -> None:

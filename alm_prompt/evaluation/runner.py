@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from ..cache import caching_in
-from ..data import AudioClips, check_leaks
-from ..errors import AlmPromptError
+from ..data import AudioClips, check_leaks, clashing_clips, leaked_clips
 from ..models.fingerprint import audio_fingerprint, text_fingerprint
+from .measures import TEST_TIME
 from .ranks import Rank
 from .rows import RowStore, failed_row, row_key, run_name
 from .run import EncodedClips, train_and_measure
@@ -36,6 +36,8 @@ class Runner:
         store: finished rows, which are not made again.
         cache: cache of audio features; methods keep what they compute once there, too.
         rank: which of several processes this is.
+        keep_duplicates: go on where a test clip is the same audio as a clip to train on, or one audio has two labels,
+            and write into every row how many of its test clips they are.
 
     Raises:
         AlmPromptError: a row was made with other settings.
@@ -49,9 +51,11 @@ class Runner:
         store: RowStore,
         cache: AudioFeatureCache,
         rank: Rank | None = None,
+        keep_duplicates: bool = False,
     ) -> None:
         self.model, self.processor, self.store, self.cache = model, processor, store, cache
         self.rank = rank or Rank()
+        self.keep_duplicates = keep_duplicates
         identity = [model.name_or_path, audio_fingerprint(model.alm), text_fingerprint(model.alm)]
         self.begun = [(run, run.row(identity)) for run in runs]
         # Shares are dealt from the whole grid: what is pending changes while other processes start.
@@ -78,22 +82,37 @@ class Runner:
         Raises:
             AlmPromptError: a clip is on both sides of a split.
         """
-        _check_leaks(run for run, _ in self.pending)
+        duplicates = self._duplicates()
+        self.store.forget_failures(row for _, row in self.pending)
         progress = progress and self.rank.index == 0
         bar = tqdm(total=len(self.pending), desc="Benchmark", unit="run", disable=not progress)
         with bar, caching_in(self.cache.folder):
             for _, group in groupby(self.pending, key=lambda pair: _data(pair[0])):
-                pairs = list(group)
+                pairs = _in_turn(list(group))
                 try:
                     encoded = self.encode([run for run, _ in pairs], progress)
-                except AlmPromptError as error:
+                # Whatever keeps this data set from being encoded, the others are still wanted.
+                except Exception as error:
                     for _, row in pairs:
                         self.store.fail(failed_row(row, error))
                     bar.update(len(pairs))
                     continue
                 for run, row in pairs:
-                    self._make(run, row, encoded, bar)
+                    self._make(run, row | duplicates[_part(run)], encoded, bar)
                     bar.update()
+
+    def _duplicates(self) -> dict[tuple[int, int], dict[str, int]]:
+        """What rows say about duplicates where they are kept, by what [`_part`] makes of a run.
+
+        Raises:
+            AlmPromptError: there are some, and they are not to be kept.
+        """
+        parts = {_part(run): run for run, _ in self.pending}
+        if self.keep_duplicates:
+            return {part: _count_duplicates(run) for part, run in parts.items()}
+        for run in parts.values():
+            check_leaks(run.split.train, run.test_clips)
+        return {part: {} for part in parts}
 
     def _make(self, run: Run, row: dict[str, Any], encoded: EncodedClips, bar: tqdm) -> None:
         say = partial(_say, bar, row)
@@ -124,9 +143,28 @@ def _data(run: Run) -> tuple[Any, Any]:
     return run.facts["dataset"], run.facts.get("target_dataset")
 
 
-def _check_leaks(runs: Iterable[Run]) -> None:
-    for run in {(id(run.split), id(run.target)): run for run in runs}.values():
-        check_leaks(run.split.train, run.test_clips)
+def _part(run: Run) -> tuple[int, int]:
+    """The same for all runs on the same clips."""
+    return id(run.split), id(run.target)
+
+
+def _count_duplicates(run: Run) -> dict[str, int]:
+    """How many test clips are also among the train clips, and how many have another label elsewhere in their data."""
+    tested = {clip.clip_id for clip in run.test_clips}
+    own = [*run.split.train, *run.split.test]
+    clashes = [*clashing_clips(own), *clashing_clips(run.target or ())]
+    return {
+        "leaked_clips": len(leaked_clips(run.split.train, run.test_clips)),
+        "clashing_clips": sum(clip.clip_id in tested for group in clashes for clip in group),
+    }
+
+
+def _in_turn(pairs: list[tuple[Run, dict[str, Any]]]) -> list[tuple[Run, dict[str, Any]]]:
+    """The order in which runs of a data set are made: those that adapt to the same clips encode their views once."""
+    if pairs[0][0].measure != TEST_TIME:
+        return pairs
+    splits = list(dict.fromkeys(id(run.split) for run, _ in pairs))
+    return sorted(pairs, key=lambda pair: splits.index(id(pair[0].split)))
 
 
 def _say(bar: tqdm, row: Mapping[str, Any], word: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from alm_prompt.cli.main import main
 from alm_prompt.evaluation.protocols import read_recipe, recipe_names
 from alm_prompt.evaluation.rows import read_rows
+from alm_prompt.training import view_features
 
 FIGURES = {
     "all-classes": {"accuracy", "macro_f1"},
@@ -113,6 +114,15 @@ def test_the_same_command_goes_on_and_repeats_nothing(standins: Path, tmp_path: 
     assert read_rows(tmp_path / "rows.jsonl") == after
 
 
+def test_estimates_keep_nothing_where_nothing_is_to_be_kept(
+    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    monkeypatch.setenv("ALM_PROMPT_CACHE", str(tmp_path / "cache"))
+    assert main(small("sept-ablation", standins, tmp_path / "run", "--dry-run", "--no-cache")) == 0
+    assert "coop+sept-one-template" in capfd.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, capfd) -> None:
     prompts = small("reclap-prompts", standins, tmp_path)
     methods = ["--methods", "template", "3 descriptions"]
@@ -127,6 +137,57 @@ def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, 
     assert main([*prompts, *methods[:1], "3 descriptions", "--descriptions", str(tmp_path / "texts.json")]) == 0
     assert read_rows(tmp_path / "failed.jsonl") == []
     assert [row["method"] for row in read_rows(tmp_path / "rows.jsonl")] == ["template", "3 descriptions"]
+
+
+def test_duplicates_are_refused_or_kept_and_counted(
+    standins: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    """A test clip that is trained on, and one whose audio is trained on under another label."""
+    data = shutil.copytree(standins / "SESA", tmp_path / "data" / "SESA")
+    train, test, other = (
+        (data / f"{side}.csv").read_text().splitlines()[line].split(",")[0]
+        for side, line in (("train", 1), ("test", 1), ("test", 2))
+    )
+    shutil.copy(data / train, data / test)
+    shutil.copy(data / train, data / other)
+    few = ["benchmark", "palm-few-shot", "--data-root", data.parent, "--output-dir", tmp_path / "run", *SMALL]
+    few += ["--shots", "3", "--methods", "zero-shot"]
+    assert "under two labels: correct one, or remove one, or go on with --keep-duplicates" in refused(*few)
+    assert main([*map(str, few), "--keep-duplicates"]) == 0
+    [row] = read_rows(tmp_path / "run" / "rows.jsonl")
+    assert (row["leaked_clips"], row["clashing_clips"]) == (2, 2)
+    expected = "duplicates kept: up to 2 test clips of a run also in training, 2 of two labels"
+    assert expected in (tmp_path / "run" / "table.md").read_text(encoding="utf-8")
+    shutil.copy(standins / "SESA" / other, data / other)
+    assert "is the same audio as train clip" in refused(*few[:5], tmp_path / "again", *few[6:])
+    assert not (tmp_path / "again").exists()
+
+
+def test_data_that_is_not_whole_is_refused_where_that_is_asked_for(
+    standins: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    command = small("palm-few-shot", standins, tmp_path / "run", "--check-data")
+    assert "not Beijing-Opera as published: 8 test clips in fold 1 instead of 48" in refused(*command)
+
+
+def test_views_of_test_clips_are_encoded_once_for_all_lines(
+    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+
+    def counted(*args, seed, **kwargs):
+        encoded.append(seed)
+        return view_features(*args, seed=seed, **kwargs)
+
+    monkeypatch.setattr("alm_prompt.evaluation.run.view_features", counted)
+    both = ["--seeds", "0", "1", "--methods", "tta-one-clip", "tta-five-clips"]
+    assert main(small("tta", standins, tmp_path / "both", *both)) == 0
+    assert encoded == [0, 1]
+    one, *_, five = read_rows(tmp_path / "both" / "rows.jsonl")
+    assert (one["method"], five["method"], five["seed"]) == ("tta-one-clip", "tta-five-clips", 1)
+    assert main(small("tta", standins, tmp_path / "alone", "--seeds", "1", "--methods", "tta-five-clips")) == 0
+    alone = read_rows(tmp_path / "alone" / "rows.jsonl")[-1]
+    assert {**five, "seconds": 0} == {**alone, "seconds": 0}
 
 
 def test_own_recipes_run_on_own_folders(standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

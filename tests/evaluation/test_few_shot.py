@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from alm_prompt import AlmPromptError, CoOpPromptConfig, PalmPromptConfig
+from alm_prompt.data import AudioClips
 from alm_prompt.data.world import WORLD_CLASSES, world_clips, write_world
 from alm_prompt.evaluation import few_shot_task, open_task
 
@@ -70,6 +72,13 @@ def test_own_data_and_model_are_opened(tmp_path: Path, opened):
     model, _, clips = open_task(tmp_path / "alm", tmp_path / "sounds")
     assert model.name_or_path == str(tmp_path / "alm")
     assert [Path(clip.source).parent.name for clip in clips] == [clip.label for clip in world_clips(per_class=1)]
+
+
+def test_test_clip_that_is_trained_on_under_another_name_is_refused(opened):
+    model, processor, clips = opened
+    twins = [replace(clip, clip_id=f"{clip.clip_id} again") for clip in clips]
+    with pytest.raises(AlmPromptError, match="is the same audio as train clip"):
+        few_shot_task(model, processor, AudioClips([*clips, *twins]), shots=2)
 
 
 def test_task_without_test_clips_is_refused(opened):

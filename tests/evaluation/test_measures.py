@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
+import torch
 
 from alm_prompt.data import AudioClips, AudioDataset, Clip, Fold, Split
 from alm_prompt.errors import AlmPromptError
@@ -12,11 +14,13 @@ from alm_prompt.evaluation.contestant import Contestant
 from alm_prompt.evaluation.grid import plan_runs
 from alm_prompt.evaluation.measures import MEASURES
 from alm_prompt.evaluation.protocols import Recipe
-from alm_prompt.evaluation.rows import RowStore
+from alm_prompt.evaluation.ranks import Rank
+from alm_prompt.evaluation.rows import RowStore, failed_row
 from alm_prompt.evaluation.runner import Runner
 from alm_prompt.training import AudioFeatureCache
 
 BASE, NOVEL = ("bell", "cat", "dog"), ("rain", "siren")
+FAST = {"num_train_epochs": 1, "per_device_train_batch_size": 4, "use_cpu": True}
 
 
 def clips(names: tuple[str, ...], each: int, prefix: str = "", folds: int = 0) -> AudioClips:
@@ -107,6 +111,45 @@ def test_grid_holds_every_cell_once() -> None:
     assert other[0].row(["model"])["settings"] not in {row["settings"] for row in rows}
     with pytest.raises(AlmPromptError, match="no data set 'b' is given"):
         plan_runs(recipe(datasets=["b"]), datasets, "{}")
+
+
+class Features:
+    """Stands in for the feature cache: features of clips, but for data sets that cannot be encoded."""
+
+    folder, enabled = None, False
+
+    def __init__(self, broken: str = "", on_call=lambda: None) -> None:
+        self.broken, self.on_call = broken, on_call
+
+    def features(self, model, processor, clips: AudioClips, progress: bool = True) -> torch.Tensor:
+        self.on_call()
+        if any(clip.clip_id.startswith(self.broken) for clip in clips) and self.broken:
+            raise RuntimeError("out of memory")
+        return torch.randn(len(clips), 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_data_set_that_cannot_be_encoded_does_not_stop_the_others(tiny_alm) -> None:
+    datasets = {name: AudioDataset.from_clips(name, clips(BASE, 4, prefix=name)) for name in "ab"}
+    runs, _ = plan_runs(recipe(datasets=["a", "b"], shots=[1], seeds=[0], training=FAST), datasets, "{}")
+    runner = Runner(tiny_alm, None, runs, RowStore(None), Features(broken="a"))
+    runner.run(progress=False)
+    assert [(row["dataset"], row["method"]) for row in runner.rows()] == [("b", "zero-shot"), ("b", "coop")]
+    assert [(row["dataset"], row["error"]) for row in runner.failures()] == [("a", "RuntimeError: out of memory")] * 2
+
+
+def test_failures_of_an_earlier_attempt_are_forgotten_when_they_are_tried_again(tiny_alm, tmp_path: Path) -> None:
+    """Else one of several processes would take a run that another is at for finished, and report too early."""
+    datasets = {"a": AudioDataset.from_clips("a", clips(BASE, 4))}
+    runs, _ = plan_runs(recipe(shots=[1], seeds=[0], training=FAST), datasets, "{}")
+    seen: list[int] = []
+    cache = Features(on_call=lambda: seen.append(len(RowStore(tmp_path).failed)))
+    ranks = [Runner(tiny_alm, None, runs, RowStore(tmp_path), cache, Rank(index, 2)) for index in (0, 1)]
+    for _, row in ranks[0].begun:
+        ranks[0].store.fail(failed_row(row, AlmPromptError("earlier")))
+    for runner in ranks:
+        runner.run(progress=False)
+    assert seen == [1, 0]
+    assert len(runner.rows()) == 2
 
 
 def test_clips_of_a_target_that_are_learned_are_a_leak(tiny_alm) -> None:

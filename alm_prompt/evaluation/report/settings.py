@@ -19,7 +19,7 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
     Args:
         rows: the rows of one table.
     """
-    return {
+    settings = {
         "track": ", ".join(dict.fromkeys(map(track_of, rows))),
         "protocol": ", ".join(dict.fromkeys(map(protocol_of, rows))),
         "data": ", ".join(dict.fromkeys(dataset_of(row) or UNKNOWN for row in rows)),
@@ -36,6 +36,10 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
         "split hash": _digest(rows, "split_hash"),
         "settings hash": _digest(rows, "settings"),
     }
+    leaked, clashing = (max(row.get(key, 0) for row in rows) for key in ("leaked_clips", "clashing_clips"))
+    if leaked or clashing:
+        settings["duplicates"] = f"kept: up to {leaked} test clips of a run also in training, {clashing} of two labels"
+    return settings
 
 
 def _listed(rows: Sequence[Row], key: str, absent: str = "") -> str:
