@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ..errors import AlmPromptError
+from .class_text import checked_names, readable, special_token_ids
 from .frozen import frozen
 from .prompt_layout import PromptLayout, layout_prompts
 
@@ -48,7 +49,7 @@ class ClassBank:
         descriptions: Mapping[str, Sequence[str]] | None = None,
         text_suffix: str = "",
     ) -> None:
-        self.class_names = _checked_names(class_names)
+        self.class_names = checked_names(class_names)
         if template.count(PLACEHOLDER) != 1:
             raise AlmPromptError(f"template {template!r} must hold {PLACEHOLDER!r} once, where the class name goes")
         self.template = template
@@ -57,7 +58,7 @@ class ClassBank:
         self.max_length = max_length
         self.tokenizer = tokenizer
         self.text_suffix = text_suffix
-        self.prefix_ids, self.suffix_ids = _special_token_ids(tokenizer, text_suffix)
+        self.prefix_ids, self.suffix_ids = special_token_ids(tokenizer, text_suffix)
         self.sentence_ids = [
             [self._encode_sentence(name, text) for text in self._sentences(name)] for name in self.class_names
         ]
@@ -127,6 +128,17 @@ class ClassBank:
                         "shorten it or use fewer"
                     )
 
+    def check_templates(self, templates: Sequence[str]) -> None:
+        """Check that every class name fits into every one of several templates.
+
+        Args:
+            templates: sentences with one `{}` each.
+
+        Raises:
+            AlmPromptError: a name is too long in the longest of them; both are named.
+        """
+        self._like(self.class_names, max(templates, key=lambda template: len(self.text_ids(template))))
+
     def class_means(self, features: torch.Tensor) -> torch.Tensor:
         """From one feature per text to one per class: the mean over the unit vectors of its texts.
 
@@ -147,7 +159,7 @@ class ClassBank:
         """The same classes, each the normalised mean over several templates; made once and kept."""
 
         def filled(name: str) -> list[str]:
-            return [template.replace(PLACEHOLDER, _readable(name)) for template in templates]
+            return [template.replace(PLACEHOLDER, readable(name)) for template in templates]
 
         def make() -> ClassBank:
             return self._like(self.class_names, self.template, {name: filled(name) for name in self.class_names})
@@ -238,11 +250,11 @@ class ClassBank:
         return normalize(self.class_means(features), dim=-1)
 
     def _sentences(self, name: str) -> Sequence[str]:
-        return self.descriptions.get(name) or [self.template.replace(PLACEHOLDER, _readable(name))]
+        return self.descriptions.get(name) or [self.template.replace(PLACEHOLDER, readable(name))]
 
     def _prompt_texts(self, name: str) -> Sequence[str]:
         """What stands for a class in a prompt, without the full stop at its end."""
-        return [_readable(text).strip().removesuffix(".") for text in self.descriptions.get(name, [name])]
+        return [readable(text).strip().removesuffix(".") for text in self.descriptions.get(name, [name])]
 
     def _encode_sentence(self, name: str, sentence: str) -> list[int]:
         ids = self.tokenizer(f"{sentence}{self.text_suffix}")["input_ids"]
@@ -257,36 +269,3 @@ class ClassBank:
 def frozen_text(alm: AlmModel) -> AbstractContextManager[None]:
     """The text encoder in eval mode, without gradients, and with results that a later training step may use."""
     return frozen(alm.text_tower, alm.text_projection)
-
-
-def _readable(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _checked_names(class_names: Sequence[str]) -> list[str]:
-    if isinstance(class_names, str):
-        raise AlmPromptError(f"class names are the text {class_names!r}; give a list of names")
-    names = list(class_names)
-    if not names:
-        raise AlmPromptError("the list of class names is empty; give at least one name")
-    seen: dict[str, str] = {}
-    for position, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
-            raise AlmPromptError(f"class name number {position + 1} is {name!r}; give each class a non-blank name")
-        key = _readable(name).strip().lower()
-        if key in seen:
-            raise AlmPromptError(f"class name {name!r} stands twice in the list (as {seen[key]!r}); keep one of them")
-        seen[key] = name
-    return names
-
-
-def _special_token_ids(tokenizer: PreTrainedTokenizerBase, suffix: str) -> tuple[list[int], list[int]]:
-    """Ids that stand before and after a text, found by what the tokenizer does rather than by their names."""
-    probe = tokenizer("sound", add_special_tokens=False)["input_ids"]
-    full = tokenizer(f"sound{suffix}")["input_ids"]
-    for start in range(len(full) - len(probe) + 1):
-        if full[start : start + len(probe)] == probe:
-            return full[:start], full[start + len(probe) :]
-    raise AlmPromptError(
-        f"tokenizer {type(tokenizer).__name__} rewrites a text between its special tokens; use another"
-    )

@@ -16,6 +16,7 @@ from ..base import PromptInputs
 from ..coop.layer import CoOpPrompt
 
 if TYPE_CHECKING:
+    from ...models import AlmModel
     from .config import KgCoOpPromptConfig
 
 
@@ -28,6 +29,13 @@ class KgCoOpPrompt(CoOpPrompt):
     def loss_hooks(self) -> tuple[LossHook, ...]:
         """The distance from the anchor."""
         return (AnchorLoss(self.config.weight),)
+
+    def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
+        """Those of CoOp."""
+        # Met here, not in the first step. Other classes than those that are trained need no anchor.
+        if self.config.anchor == "ensemble" and bank.class_names == self.config.class_names:
+            bank.check_templates(templates())
+        return super().initial_tensors(bank, alm)
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """CoOp's output, and the anchor for the loss."""

@@ -46,7 +46,9 @@ class SeptPrompt(WrapperMethod):
                 "options does not learn; wrap for example CoOpPromptConfig()"
             )
         # Neighbours go where the classes go: one that is too long is met here, not in the first step.
-        self.prompt.check_bank(self._names(bank))
+        names = self._names(bank)
+        self.prompt.check_bank(names)
+        names.check_templates(self._templates())
         return tensors
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
@@ -78,5 +80,8 @@ class SeptPrompt(WrapperMethod):
     def _margins(self, bank: ClassBank, alm: AlmModel) -> torch.Tensor:
         """`[K, K, N]` of the frozen model."""
         config, names = self.config, self._names(bank)
-        sentences = templates() if config.margin_templates == "ensemble" else [config.template]
-        return frozen_margins(names, len(config.class_names), sentences, config.normalize, alm)
+        return frozen_margins(names, len(config.class_names), self._templates(), config.normalize, alm)
+
+    def _templates(self) -> list[str]:
+        """Sentences that margins are measured in."""
+        return templates() if self.config.margin_templates == "ensemble" else [self.config.template]
