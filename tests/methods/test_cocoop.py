@@ -60,6 +60,14 @@ def test_feedback_to_text_features_shifts_coops_unit_embeddings(make_tiny_alm, a
             torch.testing.assert_close(found.logits[row, column], alm.alm.logit_scale.exp() * cosine)
 
 
+@pytest.mark.parametrize(("reduction", "hidden"), [(16, 2), (4, 8), (1, 32), (1000, 1)])
+def test_the_network_is_as_wide_as_asked(tiny_alm, reduction, hidden):
+    model = get_peft_model(tiny_alm, CoCoOpPromptConfig(n_ctx=3, reduction=reduction))
+    tensors = model.class_head.tensors("default")
+    assert tensors["meta1_weight"].shape == (hidden, 32)
+    assert tensors["meta2_weight"].shape == (24, hidden)
+
+
 def test_feedback_to_text_features_reads_one_prompt_per_class(tiny_alm, audio_batch):
     model = get_peft_model(tiny_alm, CoCoOpPromptConfig(n_ctx=3, feedback="text_features"))
     read = []

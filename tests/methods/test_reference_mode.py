@@ -133,6 +133,9 @@ def test_training_is_random_and_prediction_is_not(make_alm, tower):
     model = reference(make_alm(tower))
     model.train()
     assert not torch.equal(logits(model), logits(model))
+    with torch.no_grad():
+        prompts = [model(input_features=clips(model)).text_embeds for _ in range(2)]
+    assert not torch.equal(*prompts), "without gradients, too, dropout is drawn anew"
     model.eval()
     before = statistics(model)
     assert torch.equal(logits(model), logits(model))

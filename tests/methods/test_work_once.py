@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 
-from alm_prompt import AlmTrainer, AlmTrainingArguments, parse_method
+from alm_prompt import AlmTrainer, AlmTrainingArguments, CoOpPromptConfig, parse_method
 from alm_prompt.cache import caching_in
 from alm_prompt.data import FeatureDataset
 
@@ -125,6 +125,24 @@ def test_what_changed_is_read_again(
     assert len(text) == 1
     assert torch.equal(after, model(audio_features=features).logits)
     assert after.shape != before.shape or not torch.equal(after, before)
+
+
+def test_adapters_of_equal_contexts_are_told_apart(
+    make_tiny_alm: Callable, audio_batch: dict[str, torch.Tensor]
+) -> None:
+    """By where the class name stands: the same words before any training."""
+    configs = [CoOpPromptConfig(ctx_init="the sound", class_position=position) for position in ("end", "front")]
+    features = audio_batch["audio_features"]
+    with torch.no_grad():
+        alone = [get_peft_model(make_tiny_alm(), config).eval()(audio_features=features).logits for config in configs]
+        model = get_peft_model(make_tiny_alm(), configs[0]).eval()
+        model.add_adapter("front", configs[1])
+        together = []
+        for name in ("default", "front"):
+            model.set_adapter(name)
+            together.append(model(audio_features=features).logits)
+    assert not torch.equal(*alone)
+    assert all(map(torch.equal, together, alone))
 
 
 def test_the_plain_way_reads_prompts_every_time(

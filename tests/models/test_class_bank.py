@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from alm_prompt import AlmPromptError
+from alm_prompt.models import ClassBank
 
 
 def one_line(error):
@@ -101,6 +104,8 @@ def test_classes_without_descriptions_take_those_of_another_bank(tiny_alm):
     assert bank.descriptions == {"rain": ["the rain"], "dog": ["the dog", "a cat is a dog"]}
     assert bank.texts_per_class == [2, 1, 1]
     assert bank.with_descriptions({"dog": ["a dog"]}) is bank
+    more = bank.with_descriptions({"dog": ["a dog"], "siren": ["the siren"]})
+    assert more.descriptions == bank.descriptions | {"siren": ["the siren"]}
     tiny_alm.set_classes(["dog", "rain", "siren"], descriptions={n: [f"the {n}"] for n in ("dog", "rain", "siren")})
     assert tiny_alm.class_bank.with_descriptions(own).descriptions["dog"] == ["the dog"]
 
@@ -134,3 +139,19 @@ def test_unusable_descriptions_are_named(tiny_alm, descriptions, message):
     with pytest.raises(AlmPromptError, match=message) as error:
         tiny_alm.set_classes(["dog", "rain"], descriptions=descriptions)
     one_line(error)
+
+
+def test_names_are_tokenized_as_in_a_sentence():
+    """A byte-level tokenizer writes a word differently at the start of a text, where a context stands here."""
+    vocabulary = {
+        word: index for index, word in enumerate(["<s>", "</s>", "rain", "\u0120rain", "dog", "\u0120dog", "."])
+    }
+    tokenizer = Tokenizer(models.WordLevel(vocabulary | {"sound": 7}, unk_token="<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    bank = ClassBank(["rain", "dog"], PreTrainedTokenizerFast(tokenizer_object=tokenizer), 20, "{}.")
+    layout = bank.layout(2, "end", torch.device("cpu"))
+    assert layout.ids[:, 3:].tolist() == [[3, 6, 1], [5, 6, 1]]
+    assert bank.sentence_ids == [[[0, 2, 6, 1]], [[0, 4, 6, 1]]]
