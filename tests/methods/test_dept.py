@@ -23,10 +23,16 @@ def make_tiny_alm(make_tiny_alm):
     return make
 
 
+@pytest.fixture
+def audio_batch(audio_batch):
+    """The batch in fp64, where a formula that is off by little is off."""
+    return audio_batch | {"audio_features": audio_batch["audio_features"].double()}
+
+
 def dept(alm, **options):
     """DePT over CoOp with head tensors far from their start, and those tensors."""
     torch.manual_seed(0)
-    model = get_peft_model(alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), **options))
+    model = get_peft_model(alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), **options)).double()
     tensors = model.base_model.model.class_head.tensors("default")
     for name, tensor in tensors.items():
         if name != "context":
@@ -57,7 +63,7 @@ def hand_cross_entropy(logits, label):
 def coop_reference(make_tiny_alm, audio_batch):
     """CoOp with the same context: its output and its unnormalised text features."""
     torch.manual_seed(0)
-    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4))
+    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4)).double()
     head = coop.base_model.model.class_head
     text = head.active_method.static_features(
         head.tensors("default"), coop.base_model.model.class_bank, coop.base_model.model.alm
@@ -81,9 +87,9 @@ def test_loss_and_logits_equal_a_hand_written_loop(make_tiny_alm, audio_batch, f
             expected = coop.logits[row, column].item()
             if fusion:
                 expected = share * expected + (1 - share) * audio_logits[column]
-            assert output.logits[row, column].item() == pytest.approx(expected, abs=1e-4)
-    assert output.losses["transfer"].item() == pytest.approx((1 - share) * head_loss / (2 * len(labels)), abs=1e-4)
-    assert output.losses["cross_entropy"].item() == pytest.approx(share * coop.loss.item(), abs=1e-5)
+            assert output.logits[row, column].item() == pytest.approx(expected, abs=1e-9)
+    assert output.losses["transfer"].item() == pytest.approx((1 - share) * head_loss / (2 * len(labels)), abs=1e-9)
+    assert output.losses["cross_entropy"].item() == pytest.approx(share * coop.loss.item(), abs=1e-9)
     assert set(output.losses) == {"cross_entropy", "transfer"}
 
 
@@ -101,7 +107,7 @@ def test_concatenated_head_equals_a_hand_written_loop(make_tiny_alm, audio_batch
             both += [s * x + b for s, x, b in zip(scale, feature.tolist(), shift, strict=True)]
         logits = [sum(w * x for w, x in zip(weight[k], both, strict=True)) + bias[k] for k in range(6)]
         head_loss += hand_cross_entropy(logits, label)
-    assert output.losses["transfer"].item() == pytest.approx(0.7 * head_loss / len(audio_batch["labels"]), abs=1e-4)
+    assert output.losses["transfer"].item() == pytest.approx(0.7 * head_loss / len(audio_batch["labels"]), abs=1e-9)
     assert torch.equal(output.logits, coop.logits)
 
 
@@ -124,7 +130,7 @@ def test_head_learns_faster_and_nothing_else_does(make_tiny_alm, audio_batch):
 def test_other_classes_are_told_apart_by_similarity_alone(make_tiny_alm, audio_batch):
     classes = ["cat", "rain", "chain saw"]
     torch.manual_seed(0)
-    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4))
+    coop = get_peft_model(make_tiny_alm(), CoOpPromptConfig(n_ctx=4)).double()
     coop.set_classes(classes)
     expected = coop(audio_features=audio_batch["audio_features"]).logits
     model, tensors = dept(make_tiny_alm())
@@ -132,7 +138,7 @@ def test_other_classes_are_told_apart_by_similarity_alone(make_tiny_alm, audio_b
     output = model(audio_features=audio_batch["audio_features"], labels=audio_batch["labels"] % 3)
     assert torch.equal(output.logits[:, [0, 2]], expected[:, [0, 2]])
     vote = hand_head(tensors, "audio", audio_batch["audio_features"][0])[1]
-    assert output.logits[0, 1].item() == pytest.approx(0.3 * expected[0, 1].item() + 0.7 * vote, abs=1e-4)
+    assert output.logits[0, 1].item() == pytest.approx(0.3 * expected[0, 1].item() + 0.7 * vote, abs=1e-9)
     assert set(output.losses) == {"cross_entropy"}
 
 
