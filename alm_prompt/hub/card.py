@@ -207,7 +207,9 @@ def _percent(figure: Figure) -> str:
 
 def _citations(stack: list[tuple[str, Mapping[str, Any]]]) -> str:
     """BibTeX of the methods, which lies in the folder of each."""
-    files = [Path(sys.modules[METHODS[name].__module__].__file__).with_name(CITATION_NAME) for name, _ in stack]
+    modules = [sys.modules[METHODS[name].__module__] for name, _ in stack]
+    # A method that is written in a notebook has no file.
+    files = [Path(module.__file__).with_name(CITATION_NAME) for module in modules if hasattr(module, "__file__")]
     return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in reversed(files) if file.is_file())
 
 

@@ -1,4 +1,4 @@
-"""Prompt methods, one folder each. Importing this package registers all of them with PEFT."""
+"""Prompt methods, one folder each. Importing this package registers them, and those of other packages, with PEFT."""
 
 import pkgutil
 from importlib import import_module
@@ -6,6 +6,7 @@ from importlib import import_module
 from .base import PromptInputs, PromptMethod, WrapperMethod
 from .config import PromptConfig, WrapperPromptConfig
 from .expression import parse_method
+from .installed import load_installed_methods
 from .pushing import own_push_to_hub
 
 __all__ = ["PromptConfig", "PromptInputs", "PromptMethod", "WrapperMethod", "WrapperPromptConfig", "parse_method"]
@@ -17,3 +18,5 @@ for _module in pkgutil.iter_modules(__path__):
         __all__ += _method.__all__
 
 own_push_to_hub()
+# Last: they import from here.
+load_installed_methods()
