@@ -46,6 +46,14 @@ class AlmPreTrainedModel(PreTrainedModel):
     input_modalities = ("audio", "text")
     _supports_sdpa = True
 
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether activations are computed again in the backward pass.
+
+        `peft` asks by this name, for which `transformers` has begun to print a warning.
+        """
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         """Open a folder or Hub repository in our own format, or a LAION CLAP checkpoint of `transformers` as it is.

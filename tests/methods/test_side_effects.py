@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
@@ -64,3 +66,13 @@ def test_adapter_made_on_a_model_in_training_mode(make_tiny_alm, tmp_path):
     assert not any(module.training for module in alm.alm.modules())
     model.save_pretrained(tmp_path)
     PeftModel.from_pretrained(make_tiny_alm(), tmp_path)
+
+
+def test_adapter_is_made_without_a_warning(tiny_alm):
+    """`peft` asks the model for a property under a name that `transformers` warns about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        get_peft_model(tiny_alm, CoOpPromptConfig(n_ctx=2))
+    assert not tiny_alm.is_gradient_checkpointing
+    tiny_alm.alm.text_tower.model.gradient_checkpointing = True
+    assert tiny_alm.is_gradient_checkpointing
