@@ -163,8 +163,8 @@ def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:
 
     if adapter is None:
         return clips
-    settings = read_settings(Path(adapter).parent)
-    if settings is None:
+    settings = read_settings(Path(adapter).parent) or {}
+    if "trained_on" not in settings:
         print("no settings.json beside the adapter: it may have been trained on some of these clips", file=sys.stderr)
         return clips
     seen = set(settings["trained_on"])

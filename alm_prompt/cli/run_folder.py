@@ -90,9 +90,10 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """What the run in a folder was asked to do; `None` where that is not known."""
     try:
-        return json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+        settings = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return settings if isinstance(settings, dict) else None
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -140,6 +140,33 @@ def test_evaluate_leaves_out_the_clips_of_training(
     assert f"accuracy {100 * sum(hits) / 6:.1f} %" in printed
 
 
+def test_evaluate_records_figures_in_the_card(
+    adapter: Path, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = shutil.copytree(adapter.parent, tmp_path / "run") / "adapter"
+    splits = set()
+    for classes in (["bird song", "hand drum"], ["bird song", "ocean waves"], ["bird song", "hand drum"]):
+        printed = call(capfd, "evaluate", "--adapter", own, "--data", world, "--classes", *classes, "--record")
+        measurement = json.loads((own / "results.json").read_text())["measurements"][-1]
+        assert f"accuracy {100 * measurement['figures']['accuracy']['mean']:.1f} %" in printed
+        assert measurement["dataset"] == world.name
+        assert re.fullmatch("[0-9a-f]{64}", measurement["split"])
+        assert f"split: {measurement['split']}" in (own / "README.md").read_text()
+        splits.add(measurement["split"])
+    # What was measured twice is there once.
+    assert len(splits) == len(json.loads((own / "results.json").read_text())["measurements"]) == 2
+
+
+@pytest.mark.parametrize("settings", ['{"editor": "vim"}', "[1]", "{"])
+def test_settings_of_another_program_beside_an_adapter(
+    settings: str, adapter: Path, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(adapter, tmp_path / "adapter")
+    (tmp_path / "settings.json").write_text(settings)
+    call(capfd, "evaluate", "--adapter", tmp_path / "adapter", "--data", world, "--classes", "bird song", "hand drum")
+    call(capfd, "evaluate", "--adapter", tmp_path / "adapter", "--data", world, "--classes", "bird song", "hand drum")
+
+
 @pytest.mark.slow
 def test_benchmark_in_a_new_process_is_refused_resumed_and_replaced(
     world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], refused: Callable[..., str]

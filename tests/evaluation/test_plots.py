@@ -141,6 +141,22 @@ def test_rows_of_two_tracks_are_not_drawn_together(make_row: MakeRow) -> None:
         base_novel_scatter(rows)
 
 
+def test_runs_that_others_lack_are_left_out_of_means(make_row: MakeRow, caplog: pytest.LogCaptureFixture) -> None:
+    figures = {"base": 0.6, "novel": 0.5, "base_g": 0.4, "novel_g": 0.3}
+    rows = [
+        make_row(method, dataset=data, **figures) for method in ("zero-shot", "coop") for data in ("ESC50", "SESA")
+    ]
+    rows.append(make_row("palm", dataset="SESA", **figures))
+    assert "palm" not in marks(base_novel_scatter(rows).axes[0])
+    assert caplog.messages == ["left out because incomplete: palm, seed 0: 1 of 2 runs are there"]
+    more = [row | {"shots": 4} for row in rows if row["method"] == "coop"]
+    assert len(marks(accuracy_over_shots([*rows, *more[:1]], "base").axes[0])["coop"]) == 1
+    assert "coop, 4 shots, seed 0: 1 of 2 runs are there" in caplog.messages[-1]
+    assert len(marks(accuracy_over_shots([*rows, *more], "base").axes[0])["coop"]) == 2
+    with pytest.raises(AlmPromptError, match=r"no complete runs to draw \(coop, seed 0: 1 of 2"):
+        base_novel_scatter([rows[-1] | {"dataset": "ESC50"}, make_row("coop", **figures, dataset="SESA")][::-1])
+
+
 def test_accuracy_over_shots(make_row: MakeRow) -> None:
     rows = [
         make_row("coop", seed, shots=shots, accuracy=0.5 + 0.02 * shots + 0.1 * seed)
@@ -155,8 +171,10 @@ def test_accuracy_over_shots(make_row: MakeRow) -> None:
     assert words(axes.xaxis) == ["1", "4"]
     with pytest.raises(AlmPromptError, match="coop has no figure 'novel'"):
         accuracy_over_shots(rows, "novel")
-    with pytest.raises(AlmPromptError, match="no benchmark rows"):
+    with pytest.raises(AlmPromptError, match="no complete runs to draw"):
         accuracy_over_shots([])
+    with pytest.raises(AlmPromptError, match="no benchmark rows of trained methods"):
+        accuracy_over_shots(rows[-2:])
 
 
 def test_confusion_matrix_shows_shares_of_the_true_class() -> None:

@@ -84,6 +84,13 @@ def test_recipes_are_those_of_the_papers() -> None:
     assert (zebra.as_official().seeds, zebra.as_official().folds) == ([0], ["fixed"])
     dept = next(line for line in sept.methods if line.label == "coop+dept")
     assert dept.config().fusion is False
+    anchors = {line.label: line.config() for line in sept.methods if line.label.startswith("kgcoop")}
+    assert {label: getattr(config, "prompt", config).anchor for label, config in anchors.items()} == {
+        "kgcoop": "template",
+        "kgcoop+sept": "template",
+        "kgcoop-100-templates": "ensemble",
+        "kgcoop-100-templates+sept": "ensemble",
+    }
 
 
 @pytest.mark.parametrize(

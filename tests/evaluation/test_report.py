@@ -144,6 +144,18 @@ def test_a_method_is_looked_up_in_every_table_of_its_protocol(make_row: MakeRow)
     assert printed == {"zero-shot": "40.7", "coop": "65.0", "coop+sept": "64.4", "coop+sept-one-template": "63.4"}
 
 
+def test_published_figures_of_different_data_make_no_difference(make_row: MakeRow) -> None:
+    """PALM prints bare class names per data set, and its other lines as a mean over eleven."""
+    rows = [
+        make_row(method, track="palm", protocol="palm-ablation", accuracy=accuracy, macro_f1=accuracy)
+        for method, accuracy in (("{}", 0.4), ("palm", 0.8))
+    ]
+    report = build_report(rows, "page", reference="{}")
+    [palm] = [one for one in cells(report, 0, 1) if one["method"] == "palm" and one["figure"] == "accuracy"]
+    assert (palm["published"], palm["against {}"]) == ("76.6", "▲ +40.0 better")
+    assert "published difference" not in palm
+
+
 def test_nothing_published_leaves_the_columns_out(base_to_novel_rows: Rows) -> None:
     own = [row | {"track": "own", "protocol": "mine"} for row in base_to_novel_rows]
     assert "published" not in cells(build_report(own, "page"), 0, 1)[0]
@@ -234,12 +246,15 @@ def test_rows_of_earlier_versions_are_read_as_the_own_protocol(base_to_novel_row
     page = markdown_report(old, "page")
     assert "## 16 shots per class (track own)" in page
     assert "class rule not recorded" in page
+    how = ("encoder_mode", "template", "logit_scale")
+    page = markdown_report([{key: value for key, value in row.items() if key not in how} for row in old], "page")
+    assert "encoders not recorded; class text not recorded; logit scale not recorded" in page
 
 
 def test_two_tracks_make_no_difference(base_to_novel_rows: Rows) -> None:
     other = [row | {"track": "zebra"} for row in base_to_novel_rows if row["method"] == "coop"]
     mine = [row for row in base_to_novel_rows if row["method"] != "coop"]
-    for refused in (compare, summarise):
+    for refused in (compare, summarise, lambda rows: compare(mine, "zero-shot", published=other)):
         with pytest.raises(AlmPromptError, match=r"over two tracks: sept \(coop\+sept\), zebra \(coop\)"):
             refused([*mine, *other])
     with pytest.raises(AlmPromptError, match="'coop' was run in track zebra, not in track sept"):

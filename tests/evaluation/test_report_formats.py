@@ -127,6 +127,19 @@ def test_latex_is_balanced_booktabs(hostile: Report) -> None:
             assert len(re.findall(r"(?<!\\)&", line)) == len(table.columns) - (2 if table.long else 1)
 
 
+def test_latex_tables_over_pages_fold_what_is_wide(report: Report, base_to_novel_rows: Rows) -> None:
+    text = WRITERS["tex"](report)
+    assert r"& \shortstack[r]{against\\zero-shot} &" in text
+    assert r"\shortstack[r]{published\\difference} \\" in text
+    assert r"\begin{longtable}{lrrrrrrr}" in text
+    long = [row | {"method": f"[a] long name of {row['method']}"} for row in base_to_novel_rows]
+    text = WRITERS["tex"](build_report(long, "page", reference="[a] long name of zero-shot"))
+    assert r"\begin{longtable}{>{\raggedright\arraybackslash}p{.2\linewidth}r" in text
+    # After the end of a line, a bracket would be read as the space to leave below it.
+    assert "\n[" not in text
+    assert "{[}a] long name" in text
+
+
 def test_every_format_has_every_difference(report: Report) -> None:
     told = [row[3].text for row in report.sections[0].tables[1].rows]
     assert len({text for text in told if "better" in text or "worse" in text}) > 4

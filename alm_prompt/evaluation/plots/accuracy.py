@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...errors import AlmPromptError
-from ..report.summaries import Row, dataset_of, part_of, summarise
+from ..report.summaries import Row, dataset_of, part_of, summarise, whole_seeds
 from .style import COLUMN, LINES, PAGE, SMALL, mark, styled
+
+logger = logging.getLogger(__name__)
 
 FORMS = {
     "separate: each half of the classes by itself": ("base", "novel"),
@@ -50,6 +53,20 @@ def measured_on(rows: Sequence[Row]) -> str:
     return ", ".join([*data, f"mean ± deviation of {seeds} seeds" if seeds > 1 else "one seed"])
 
 
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """Rows of seeds in which a method was run on all data sets and folds; means over others could not be compared.
+
+    Raises:
+        AlmPromptError: no seed of any method is complete, or there are no rows.
+    """
+    whole, others = whole_seeds(rows)
+    if not whole:
+        raise AlmPromptError(f"no complete runs to draw ({'; '.join(others) or 'no rows'}); finish the benchmark")
+    if others:
+        logger.warning("left out because incomplete: %s", "; ".join(others))
+    return whole
+
+
 @styled
 def base_novel_scatter(rows: Sequence[Row], reference: str = ZERO_SHOT) -> Figure:
     """Novel against base accuracy of every method, in the separate and the generalised form.
@@ -64,6 +81,7 @@ def base_novel_scatter(rows: Sequence[Row], reference: str = ZERO_SHOT) -> Figur
     Raises:
         AlmPromptError: no rows, or rows of another kind of run.
     """
+    rows = complete(rows)
     figure = Figure(figsize=(PAGE, 3.5), layout="constrained")
     panels = figure.subplots(1, len(FORMS))
     for axes, (form, (base, novel)) in zip(panels, FORMS.items(), strict=True):
@@ -119,6 +137,7 @@ def accuracy_over_shots(rows: Sequence[Row], key: str = "accuracy", reference: s
     Raises:
         AlmPromptError: no rows of trained methods, or rows without the figure.
     """
+    rows = complete(rows)
     trained = [row for row in rows if row["method"] != reference]
     if not trained:
         raise AlmPromptError("no benchmark rows of trained methods to draw; run the benchmark first")

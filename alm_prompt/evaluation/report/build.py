@@ -10,7 +10,7 @@ from ..published import PublishedTable, find_published
 from .comparison import compare, label_key
 from .layout import comparison_table, failure_table, overview
 from .settings import settings_of
-from .summaries import OWN, Row, by_seed, dataset_of, part_of, protocol_of, summarise, track_of
+from .summaries import OWN, Row, dataset_of, protocol_of, summarise, track_of, whole_seeds
 from .table import Report, Section, Table
 
 REFERENCE = "zero-shot"
@@ -89,7 +89,8 @@ def _scope(
     name: str | None, rows: list[Row], reference: str, published: Sequence[PublishedTable], shots: int
 ) -> Iterator[Table]:
     """The two tables of one data set, or of the mean over several."""
-    whole, notes = _whole_seeds(rows)
+    whole, incomplete = whole_seeds(rows)
+    notes = [f"Left out because incomplete: {'; '.join(incomplete)}."] if incomplete else []
     settings = settings_of(rows)
     yield overview(summarise(whole) if whole else [], _titled(name, "all methods"), notes, settings)
     if not whole:
@@ -107,21 +108,6 @@ def _scope(
 
 def _titled(name: str | None, title: str) -> str:
     return f"{title[0].upper()}{title[1:]}" if name is None else f"{name}: {title}"
-
-
-def _whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows of all seeds in which a method was run on every data set and fold; and a note on what is left out."""
-    parts = {part_of(row) for row in rows}
-    whole: list[Row] = []
-    notes = []
-    for method in dict.fromkeys(row["method"] for row in rows):
-        for seed, runs in by_seed([row for row in rows if row["method"] == method]).items():
-            there = len({part_of(row) for row in runs})
-            if there == len(parts):
-                whole += runs
-            else:
-                notes.append(f"{method}, seed {seed}: {there} of {len(parts)} runs are there")
-    return whole, [f"Left out because incomplete: {'; '.join(notes)}."] if notes else []
 
 
 def _published_rows(rows: Sequence[Row], tables: Sequence[PublishedTable], shots: int) -> tuple[list[Row], list[str]]:

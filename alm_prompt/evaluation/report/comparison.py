@@ -13,7 +13,7 @@ from ...errors import AlmPromptError
 from ..rows import run_name
 from ..statistics import bootstrap_interval, paired_sign_flip_test
 from .figures import Figure, figures_of
-from .summaries import Row, Score, by_seed, part_of, summarise
+from .summaries import Row, Score, by_seed, check_one_track, dataset_of, part_of, summarise
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Comparison:
         p: paired sign-flip test over the runs that both made; `None` where no runs are paired.
         pairs: number of these runs.
         published: the published figure; `None` where there is none.
-        published_difference: the published figure minus the one published for the reference method.
+        published_difference: the published figure minus the one published for the reference method on the same data.
     """
 
     figure: Figure
@@ -54,8 +54,11 @@ def compare(rows: Sequence[Row], reference: str | None = None, published: Sequen
     Raises:
         AlmPromptError: the rows belong to two tracks, or two methods were measured on different splits.
     """
+    check_one_track([*rows, *published])
     summaries = {summary.method: summary.figures for summary in summarise(rows)}
     printed = {label_key(s.method): s.figures for s in summarise(published)} if published else {}
+    data = {key: {dataset_of(row) for row in published if label_key(row["method"]) == key} for key in printed}
+    beside = {key: figures for key, figures in printed.items() if data[key] == data.get(label_key(reference))}
     runs = {method: [row for row in rows if row["method"] == method] for method in summaries}
     comparisons = []
     for figure in figures_of(rows):
@@ -72,7 +75,7 @@ def compare(rows: Sequence[Row], reference: str | None = None, published: Sequen
                     p=p,
                     pairs=pairs,
                     published=printed.get(label_key(method), {}).get(figure.name),
-                    published_difference=_difference(printed, figure, label_key(method), label_key(reference)),
+                    published_difference=_difference(beside, figure, label_key(method), label_key(reference)),
                 )
             )
     return comparisons

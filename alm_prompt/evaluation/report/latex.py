@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 
 from .table import Column, Report, Table
 
 PREAMBLE = (
-    r"""% Read in with \input; needs \usepackage{booktabs, graphicx, longtable} and UTF-8 (the default since 2018)."""
+    r"% Read in with \input; needs \usepackage{array, booktabs, graphicx, longtable}, "
+    "and UTF-8 (the default since 2018)."
 )
+# Longer headings, and names in a column of them, go on in another line of a table over pages, which is not scaled.
+HEADING_WIDTH, NAME_WIDTH = 12, 24
 _SIGNS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -31,6 +35,9 @@ _SIGNS = {
     "▼": r"$\downarrow$",
     "\N{EN DASH}": "--",
     "…": r"\ldots{}",
+    # At the start of a line, the end of the line before would take these for its own.
+    "[": "{[}",
+    "*": "{*}",
 }
 
 
@@ -87,7 +94,7 @@ def _long(table: Table, caption: str) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    return [rf"\par\smallskip\footnotesize {escape_latex(note)}" for note in table.captions]
+    return [rf"\par\smallskip\footnotesize\raggedright {escape_latex(note)}" for note in table.captions]
 
 
 def _columns(table: Table) -> tuple[Column, ...]:
@@ -96,11 +103,25 @@ def _columns(table: Table) -> tuple[Column, ...]:
 
 
 def _alignment(table: Table) -> str:
-    return "".join("l" if column.words else "r" for column in _columns(table))
+    return "".join(_kind(table, place) for place in range(-len(_columns(table)), 0))
+
+
+def _kind(table: Table, place: int) -> str:
+    if not table.columns[place].words:
+        return "r"
+    wraps = table.long and any(len(row[place].text) > NAME_WIDTH for row in table.rows)
+    return r">{\raggedright\arraybackslash}p{.2\linewidth}" if wraps else "l"
 
 
 def _head(table: Table) -> list[str]:
-    return [r"\toprule", _line(column.name for column in _columns(table)), r"\midrule"]
+    names = [column.name for column in _columns(table)]
+    headings = map(_stacked if table.long else escape_latex, names)
+    return [r"\toprule", " & ".join(headings) + r" \\", r"\midrule"]
+
+
+def _stacked(heading: str) -> str:
+    lines = map(escape_latex, textwrap.wrap(heading, HEADING_WIDTH, break_long_words=False))
+    return r"\shortstack[r]{" + r"\\".join(lines) + "}"
 
 
 def _body(table: Table) -> list[str]:

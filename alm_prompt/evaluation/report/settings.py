@@ -26,9 +26,9 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
         "shots": _listed(rows, "shots"),
         "seeds": _listed(rows, "seed"),
         "folds": _listed(rows, "fold", absent="single"),
-        "encoders": _by_method(rows, lambda row: row["encoder_mode"]),
+        "encoders": _by_method(rows, lambda row: row.get("encoder_mode", UNKNOWN)),
         "class text": _by_method(rows, _class_text),
-        "logit scale": _by_method(rows, lambda row: f"{row['logit_scale']:.2f}"),
+        "logit scale": _by_method(rows, lambda row: f"{row['logit_scale']:.2f}" if "logit_scale" in row else UNKNOWN),
         "training": _by_method(rows, _training),
         "class rule": _listed(rows, "class_rule", absent=UNKNOWN),
         "shot rule": _listed(rows, "shot_rule", absent=UNKNOWN),
@@ -57,7 +57,9 @@ def _by_method(rows: Sequence[Row], setting: Callable[[Row], str]) -> str:
 
 
 def _class_text(row: Row) -> str:
-    return "classes by their descriptions" if row.get("described") else f"template {row['template']!r}"
+    if row.get("described"):
+        return "classes by their descriptions"
+    return f"template {row['template']!r}" if "template" in row else UNKNOWN
 
 
 def _training(row: Row) -> str:

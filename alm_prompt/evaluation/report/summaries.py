@@ -130,6 +130,31 @@ def by_seed(rows: Sequence[Row]) -> dict[Any, list[Row]]:
     return seeds
 
 
+def whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Keep the seeds in which a method was run on every data set and fold that is there.
+
+    Args:
+        rows: rows of one protocol, of any number of shots.
+
+    Returns:
+        Their rows, and the other seeds in words.
+    """
+    parts = {part_of(row) for row in rows}
+    several = len({row["shots"] for row in rows}) > 1
+    whole: list[Row] = []
+    others = []
+    for method, shots in dict.fromkeys((row["method"], row["shots"]) for row in rows):
+        own = [row for row in rows if (row["method"], row["shots"]) == (method, shots)]
+        name = f"{method}, {shots} shots" if several else method
+        for seed, runs in by_seed(own).items():
+            there = len({part_of(row) for row in runs})
+            if there == len(parts):
+                whole += runs
+            else:
+                others.append(f"{name}, seed {seed}: {there} of {len(parts)} runs are there")
+    return whole, others
+
+
 def _summarise_method(method: str, rows: Sequence[Row]) -> MethodSummary:
     check_no_run_twice(rows)
     seeds = list(by_seed(rows).values())
