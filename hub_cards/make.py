@@ -41,6 +41,7 @@ SEEDS = (0, 1, 2)
 SHOTS = 16
 CLIPS_PER_CLASS = 40
 DATASET = "alm_prompt sound world"
+LICENSE = "apache-2.0"
 
 
 def make_adapters(
@@ -75,6 +76,7 @@ def make_adapters(
             recipe = {"seed": seed} if epochs is None else {"seed": seed, "num_train_epochs": epochs}
             model = _train(alm, processor, cache, split.train, method, recipe)
             if seed == seeds[0]:
+                model.active_peft_config.results.license = LICENSE
                 model.save_pretrained(target, save_embedding_layers=False)
             base, novel = (
                 _accuracy(model, processor, cache, split.test.select(labels=half), half)

@@ -100,13 +100,15 @@ def _benchmark(
 
 
 def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions, record: bool) -> None:
+    from ..data import Split
     from ..evaluation import accuracy, macro_f1
     from ..evaluation.rows import RESULTS_NAME
     from ..hub import record_results
     from .run_folder import open_output_dir
 
     start = time.perf_counter()
-    classifier, predictions, references = classify(adapter, model, data)
+    classifier, predictions, clips = classify(adapter, model, data)
+    references = clips.label_ids(classifier.class_names)
     results: dict[str, Any] = {
         "accuracy": accuracy(predictions, references),
         "macro_f1": macro_f1(predictions, references),
@@ -120,7 +122,8 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
     if record:
         figures = {name: results[name] for name in ("accuracy", "macro_f1")}
         how = f"{len(references)} clips of {len(classifier.class_names)} classes"
-        record_results(adapter, figures, dataset=Path(data.data).name, protocol=how)
+        measured = Split(clips[:0], clips, tuple(classifier.class_names), (), fold=None, seed=0, shots=0)
+        record_results(adapter, figures, dataset=Path(data.data).name, split=measured.hash, protocol=how)
     if output.output_dir is not None:
         folder = Path(output.output_dir)
         open_output_dir(folder, overwrite=output.overwrite)
@@ -130,7 +133,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
         _record(folder, settings, [], time.perf_counter() - start, encoder_mode, classifier, results)
 
 
-def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tuple[Any, list[int], list[int]]:
+def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tuple[Any, list[int], AudioClips]:
     """Classify the clips that an adapter was not trained on.
 
     Args:
@@ -139,7 +142,7 @@ def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tup
         data: the clips.
 
     Returns:
-        The classifier, and per clip the index of the predicted and of the true class.
+        The classifier, per clip the index of the predicted class, and the clips.
 
     Raises:
         AlmPromptError: something cannot be opened, or all clips were in training.
@@ -152,7 +155,7 @@ def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tup
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
     cache = open_cache(model, keep=classifier.class_head.encoder_mode == "frozen")
     predictions = predict_features(classifier, cache.features(classifier, processor, clips))
-    return classifier, predictions, clips.label_ids(classifier.class_names)
+    return classifier, predictions, clips
 
 
 def _not_trained_on(clips: AudioClips, adapter: str | None) -> AudioClips:

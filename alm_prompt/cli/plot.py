@@ -141,8 +141,8 @@ def _confusion(adapter: AdapterOptions, model: ModelOptions, data: DataOptions) 
     from ..evaluation.plots import confusion_matrix
     from .evaluate import classify
 
-    classifier, predictions, references = classify(adapter.adapter, model, data)
-    return confusion_matrix(predictions, references, classifier.class_names)
+    classifier, predictions, clips = classify(adapter.adapter, model, data)
+    return confusion_matrix(predictions, clips.label_ids(classifier.class_names), classifier.class_names)
 
 
 def _mixing(adapter: OneAdapterOptions, model: TextOptions) -> Figure:

@@ -123,13 +123,14 @@ def _evaluations(measurement: Measurement) -> Iterator[EvalResult]:
     """One entry of the header's `model-index` per figure, for data that has a name."""
     if measurement.dataset is None:
         return
-    details = {"split_hash": measurement.split, "protocol": measurement.protocol}
+    # The Hub's own library tells measurements apart by these two, and would file all others under the first one.
+    details = {"dataset_config": measurement.protocol, "dataset_split": measurement.split}
     for name, figure in measurement.figures.items():
         yield EvalResult(
             task_type=TASK,
             dataset_type=plain(measurement.dataset),
             dataset_name=plain(measurement.dataset),
-            dataset_args={key: plain(value) for key, value in details.items() if value is not None} or None,
+            **{key: plain(value) for key, value in details.items() if value is not None},
             metric_type="f1" if name == "macro_f1" else "accuracy",
             metric_name=plain(FIGURE_NAMES.get(name, name)),
             metric_value=round(figure.mean, 4),

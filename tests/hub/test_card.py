@@ -107,13 +107,25 @@ def test_card_says_what_was_measured(adapter):
     [entry] = header["model-index"]
     [result] = entry["results"]
     assert entry["name"] == "coop+zebra"
-    details = {"split_hash": "0123456789abcdef", "protocol": "3 seeds"}
-    assert result["dataset"] == {"name": "user/sounds", "type": "user/sounds", "args": details}
+    details = {"config": "3 seeds", "split": "0123456789abcdef"}
+    assert result["dataset"] == {"name": "user/sounds", "type": "user/sounds", **details}
     assert [(metric["name"], metric["value"]) for metric in result["metrics"]] == [
         ("accuracy on base classes", 0.6),
         ("accuracy on novel classes", 0.5),
     ]
     assert result["metrics"][0]["args"] == {"runs": 3, "standard_deviation": 0.1}
+
+
+def test_measurements_of_one_data_set_stay_apart(adapter):
+    measured = {("a", "one"): 0.1, ("a", "two"): 0.2, ("b", "one"): 0.3, (None, None): 0.4}
+    for (split, protocol), value in measured.items():
+        record_results(adapter, {"accuracy": value}, dataset="user/sounds", split=split, protocol=protocol)
+    [entry] = card(adapter)[0]["model-index"]
+    found = {
+        (result["dataset"].get("split"), result["dataset"].get("config")): result["metrics"][0]["value"]
+        for result in entry["results"]
+    }
+    assert found == measured
 
 
 def test_nothing_measured_is_said(adapter):

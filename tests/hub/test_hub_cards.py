@@ -41,10 +41,14 @@ ROWS = "".join(
 )
 ADAPTER_CARD = rf"""---
 library_name: peft
+license: apache-2\.0
 pipeline_tag: audio-classification
 tags:
 (?:- \w+(?:-\w+)?
 )+model-index:
+.*
+      config: base to novel, \d+ shots, .*
+      split: [0-9a-f]{{64}}
 .*
 ---
 
