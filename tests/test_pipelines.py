@@ -18,6 +18,7 @@ from alm_prompt import (
     CoOpPromptConfig,
     pipeline,
 )
+from alm_prompt.pipelines import PromptedAudioClassificationPipeline
 
 RATE = 16_000
 FRONT_END = {"sampling_rate": RATE, "n_fft": 512, "win_length": 512, "hop_length": 160, "n_mels": 64, "f_max": 8000.0}
@@ -126,7 +127,7 @@ def test_template_alone_keeps_the_classes(make_tiny_alm, front_end, clips):
     assert_same(answer, by_hand(model, front_end, clips[0]))
 
 
-def test_tasks_of_transformers(classify, adapted, front_end, clips):
+def test_tasks_of_transformers(classify, adapted, front_end, clips, tmp_path):
     named = transformers.pipeline("prompted-audio-classification", model=adapted, feature_extractor=front_end)
     assert named(clips) == classify(clips)
     zero_shot = pipeline("zero-shot-audio-classification", model=adapted, feature_extractor=front_end)
@@ -134,6 +135,18 @@ def test_tasks_of_transformers(classify, adapted, front_end, clips):
     answer = zero_shot(clips[0], candidate_labels=labels)
     assert sorted(entry["label"] for entry in answer) == sorted(labels)
     assert answer[:5] == classify(clips[0], candidate_labels=labels)
+    path = tmp_path / "some.wav"
+    soundfile.write(path, clips[0], RATE, subtype="FLOAT")
+    theirs = transformers.pipeline(
+        "zero-shot-audio-classification",
+        model=adapted,
+        feature_extractor=front_end,
+        pipeline_class=PromptedAudioClassificationPipeline,
+    )
+    for ask in (zero_shot, theirs):
+        for several in ([str(path), clips[0]], [path.read_bytes(), {"array": clips[0], "sampling_rate": RATE}]):
+            for found in ask(several, candidate_labels=labels, batch_size=2):
+                assert_same(found, [(entry["score"], entry["label"]) for entry in answer])
 
 
 def test_model_is_put_into_eval_mode(adapted, front_end):

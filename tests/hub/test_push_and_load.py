@@ -20,6 +20,7 @@ from alm_prompt import (
     AlmTrainingArguments,
     CoOpPromptConfig,
     load_adapter,
+    pipeline,
     push_adapter,
 )
 from alm_prompt.cli.main import main
@@ -76,7 +77,7 @@ def test_trainer_pushes_the_adapter_and_not_its_folder(hub, bundled, features, t
     assert same(load_adapter(REPO), model.eval(), features)
 
 
-def test_command_pushes_to_a_branch_of_a_private_repository(hub, adapter, capsys, monkeypatch, refused):
+def test_command_pushes_to_a_branch_of_a_private_repository(hub, adapter, bundled, capsys, monkeypatch, refused):
     monkeypatch.delenv("HF_TOKEN")
     flags = ["--private", "--revision", "v1", "--license", "cc-by-4.0", "--datasets", "user/sounds"]
     assert main(["push", str(adapter), REPO, *flags]) == 2
@@ -90,11 +91,13 @@ def test_command_pushes_to_a_branch_of_a_private_repository(hub, adapter, capsys
     assert "datasets:\n- user/sounds\n" in card
     assert "or it is private; check the name, or log in" in refused(load_adapter, REPO, revision="v1")
     assert "it lacks adapter_config.json" in refused(load_adapter, REPO, token="hf_dummy")
-    assert load_adapter(REPO, revision="v1", token="hf_dummy").class_names == [
-        "church bell",
-        "hand drum",
-        "police siren",
-    ]
+    there = {"revision": "v1", "token": "hf_dummy"}
+    for model in (
+        load_adapter(REPO, **there),
+        PeftModel.from_pretrained(bundled(), REPO, **there),
+        pipeline(model=REPO, **there).model,
+    ):
+        assert model.class_names == ["church bell", "hand drum", "police siren"]
 
 
 @pytest.mark.slow
