@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,20 +93,26 @@ class Bench:
     Args:
         setting: sizes of everything.
         classes: number of classes.
+        device: where everything is computed.
+        autocast: type of products under autocast; default: everything in float32.
     """
 
-    def __init__(self, setting: Setting, classes: int) -> None:
+    def __init__(
+        self, setting: Setting, classes: int, device: str = "cpu", autocast: torch.dtype | None = None
+    ) -> None:
         torch.manual_seed(0)
         self.setting = setting
+        self.device = torch.device(device)
+        self.autocast = autocast
         self.names = class_names(classes)
         # Only SEPT takes them, which is measured with this many classes.
         self.neighbors = neighbors(self.names[: setting.classes])
         texts = [*self.names, *(term for terms in self.neighbors.values() for term in terms)]
         self.tokenizer = word_tokenizer(setting.model, texts)
-        self.zero_shot = AlmForAudioClassification(setting.model, self.tokenizer).eval()
+        self.zero_shot = AlmForAudioClassification(setting.model, self.tokenizer).eval().to(device)
         self.zero_shot.set_classes(self.names, template=TEMPLATE)
-        self.audio = torch.randn(setting.batch, setting.model.projection_dim)
-        self.labels = torch.arange(setting.batch) % classes
+        self.audio = torch.randn(setting.batch, setting.model.projection_dim).to(device)
+        self.labels = (torch.arange(setting.batch) % classes).to(device)
 
     def config(self, method: str) -> PeftConfig:
         """Config of a method by its name."""
@@ -123,13 +130,28 @@ class Bench:
         torch.manual_seed(1)
         return get_peft_model(copy.deepcopy(self.zero_shot), self.config(method)).train()
 
-    def ours(self, method: str) -> Callable[[], torch.Tensor]:
-        """A step of a method from audio features that are at hand, forward and backward; it returns the loss."""
+    def precision(self) -> AbstractContextManager[None]:
+        """Autocast, where it is asked for."""
+        return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+
+    def ours(
+        self, method: str, fast: str = "auto", compiler: Mapping[str, Any] | None = None
+    ) -> Callable[[], torch.Tensor]:
+        """A step of a method from audio features that are at hand, forward and backward; it returns the loss.
+
+        Args:
+            method: name of the method.
+            fast: `"auto"`, or `"off"` for prompts through the forward of transformers.
+            compiler: options of `torch.compile`; default: nothing is compiled.
+        """
         model = self.adapted(method)
+        model.get_base_model().alm.text_tower.fast = fast
+        forward = model if compiler is None else torch.compile(model, **compiler)
 
         def step() -> torch.Tensor:
             model.zero_grad()
-            loss = model(audio_features=self.audio, labels=self.labels).loss
+            with self.precision():
+                loss = forward(audio_features=self.audio, labels=self.labels).loss
             loss.backward()
             return loss.detach()
 
@@ -160,8 +182,9 @@ class Bench:
         def step() -> torch.Tensor:
             for tensor in learned.values():
                 tensor.grad = None
-            audio = self.audio if encode is None else encode(way.alm)
-            loss = getattr(way, method)(learned, *text, audio, self.labels)
+            with self.precision():
+                audio = self.audio if encode is None else encode(way.alm)
+                loss = getattr(way, method)(learned, *text, audio, self.labels)
             loss.backward()
             return loss.detach()
 

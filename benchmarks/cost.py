@@ -29,10 +29,10 @@ from both_ways import Bench, Setting, pengi
 from measuring import (
     Others,
     copy_rate,
-    machine,
     matrix_flops,
     matrix_peak,
     memory_of,
+    save,
     seconds_in_turns,
     seconds_of,
     time_by_kind,
@@ -42,12 +42,13 @@ from alm_prompt import AlmProcessor, AlmTrainer, AlmTrainingArguments
 from alm_prompt.data import AlmCollator, AudioClips, Clip, FeatureDataset
 from alm_prompt.models import AlmFeatureExtractor, AlmModel
 from alm_prompt.training import AudioFeatureCache
-from alm_prompt.versions import installed_versions
 
 RUN_CLIPS, EPOCHS = 400, 50
 # Epochs of ours that are run; the time of the others follows from theirs.
 EPOCHS_RUN = {"coop": 10, "cocoop": 1, "palm": EPOCHS}
 PROJECTIONS, EVERYTHING = "projections", "everything"
+# Options of `torch.compile`: its own defaults, as with `AlmTrainingArguments(torch_compile=True)`.
+COMPILER: Mapping[str, Any] = {}
 
 
 def compare(ways: Mapping[str, Callable[[], Any]], repeats: Mapping[str, int]) -> dict[str, Any]:
@@ -217,6 +218,14 @@ def profile(setting: Setting) -> dict[str, Any]:
     return found | {"matrix_peak": peak, "bytes_read_per_second": rate}
 
 
+def compiled(setting: Setting) -> dict[str, Any]:
+    """Measure a step of CoOp as it is and under `torch.compile`, and its first step, which compiles."""
+    bench, often = Bench(setting, setting.classes), 5 * setting.repeats[0]
+    ways = {"ours": bench.ours("coop"), "compiled": bench.ours("coop", compiler=COMPILER)}
+    first = seconds_of(ways["compiled"])
+    return compare(ways, dict.fromkeys(ways, often)) | {"seconds_of_the_first_compiled_step": first}
+
+
 MEMORY_OF = ("sept-ours", "sept-published", "cocoop-ours", "cocoop-published", "coop-many-ours")
 
 
@@ -252,6 +261,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "inference": inference,
     "growth": growth,
     "profile": profile,
+    "compile": compiled,
     "memory": memory,
 }
 
@@ -271,10 +281,7 @@ def main() -> None:
         others = Others()
         found = MEASUREMENTS[name](pengi())
         command = shlex.join(["python", "benchmarks/cost.py", "--only", name])
-        noted = {"command": command, "threads": torch.get_num_threads(), "cpu_used_by_others": others.share()}
-        record = noted | {"machine": machine(), "versions": installed_versions(), "figures": found}
-        (args.output / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-        print(json.dumps({name: found}, indent=2), flush=True)
+        save(args.output / f"{name}.json", command, found, cpu_used_by_others=others.share())
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from alm_prompt.versions import installed_versions
 
 # Sizes `[m, k] x [k, n]` of which the fastest counts as the peak: a square one and two of a text tower's MLP.
 MATRIX_SIZES = ((2048, 2048, 2048), (1024, 512, 2048), (1024, 2048, 512))
@@ -22,7 +26,16 @@ def machine() -> dict[str, object]:
     """What times depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {"cpu": model, "cores": os.cpu_count()}
+    gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if torch.cuda.is_available() else {}
+    return {"cpu": model, "cores": os.cpu_count()} | gpu
+
+
+def save(path: Path, command: str, figures: Mapping[str, Any], **noted: Any) -> None:
+    """Write figures with the command that gives them, the machine and the versions, and print them."""
+    record = {"command": command, "threads": torch.get_num_threads(), **noted}
+    record |= {"machine": machine(), "versions": installed_versions(), "figures": figures}
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps({path.stem: figures}, indent=2), flush=True)
 
 
 class Others:
@@ -45,12 +58,15 @@ class Others:
         return busy, own.user + own.system + own.children_user + own.children_system, time.perf_counter()
 
 
-def seconds_in_turns(ways: Mapping[str, Callable[[], object]], repeats: Mapping[str, int]) -> dict[str, list[float]]:
-    """Wall times of several ways, taken in turns, so that a change of the machine's pace meets all of them.
+def seconds_in_turns(
+    ways: Mapping[str, Callable[[], object]], repeats: Mapping[str, int], device: str = "cpu"
+) -> dict[str, list[float]]:
+    """Times of several ways, taken in turns, so that a change of the machine's pace meets all of them.
 
     Args:
         ways: functions by name.
         repeats: how often each is timed; one call before that is not, unless it is timed less than five times.
+        device: where they compute.
     """
     for name, way in ways.items():
         if repeats[name] >= 5:
@@ -59,23 +75,36 @@ def seconds_in_turns(ways: Mapping[str, Callable[[], object]], repeats: Mapping[
     for turn in range(max(repeats.values())):
         for name, way in ways.items():
             if turn < repeats[name]:
-                times[name].append(seconds_of(way))
+                times[name].append(seconds_of(way, device))
     return times
 
 
-def seconds_of(way: Callable[[], object]) -> float:
-    """Wall time of one call."""
+def seconds_of(way: Callable[[], object], device: str = "cpu") -> float:
+    """Time of one call: on a GPU until it has done all that it was given, by its own clock; else wall time."""
+    if device == "cuda":
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start.record()
+        way()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1000
     start = time.perf_counter()
     way()
     return time.perf_counter() - start
 
 
-def matrix_peak(repeats: int = 11) -> float:
-    """Floating-point operations per second of the fastest float32 matrix product, as the median of its repeats."""
+def matrix_peak(
+    repeats: int = 11,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    sizes: Sequence[tuple[int, int, int]] | None = None,
+) -> float:
+    """Floating-point operations per second of the fastest matrix product, as the median of its repeats."""
     rates = []
-    for m, k, n in MATRIX_SIZES:
-        left, right = torch.randn(m, k), torch.randn(k, n)
-        times = seconds_in_turns({"product": lambda a=left, b=right: a @ b}, {"product": repeats})["product"]
+    for m, k, n in sizes or MATRIX_SIZES:
+        left, right = (torch.randn(shape, device=device, dtype=dtype) for shape in ((m, k), (k, n)))
+        times = seconds_in_turns({"product": lambda a=left, b=right: a @ b}, {"product": repeats}, device)["product"]
         rates.append(2 * m * k * n / statistics.median(times))
     return max(rates)
 
@@ -89,7 +118,7 @@ def copy_rate(repeats: int = 5) -> float:
 
 
 def matrix_flops(way: Callable[[], object]) -> int:
-    """Floating-point operations in the matrix products of a call; torch does not count attention on the CPU."""
+    """Floating-point operations in the matrix products of a call; torch counts attention on a GPU, not on the CPU."""
     with FlopCounterMode(display=False) as counter:
         way()
     return counter.get_total_flops()

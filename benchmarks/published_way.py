@@ -13,6 +13,7 @@ be compared number by number (`tests/benchmarks/test_published_way.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import cross_entropy, linear, normalize
@@ -44,6 +45,8 @@ class PublishedWay:
         self.tokenizer = tokenizer
         self.length = length
         self.scale = alm.logit_scale.exp().detach()
+        # The public code tokenizes once, too.
+        self.padded_ids = lru_cache(maxsize=8)(self._padded_ids)
 
     def coop(self, learned: Tensors, names: Sequence[str], audio: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of CoOp: `learned["context"]` `[M, e]`, audio features `[B, d]`, labels `[B]`."""
@@ -84,7 +87,7 @@ class PublishedWay:
         features = self.text_features(learned["context"], _stopped(prompts))
         classes = len(names)
         distances = _distances(features[:classes], features[classes:].unflatten(0, (classes, -1)))
-        own = torch.eye(classes, dtype=torch.bool)
+        own = torch.eye(classes, dtype=torch.bool, device=audio.device)
         intra = (distances - margins).relu().mean(dim=-1)[own].mean()
         inter = (margins - distances).relu().mean(dim=-1)[~own].mean()
         return cross_entropy(self.logits(audio, features[:classes]), labels) + weight * (intra + inter)
@@ -108,10 +111,7 @@ class PublishedWay:
         The text model takes ids; a hook puts the context vectors in place of the embeddings of placeholders.
         """
         n_context = 0 if context is None else len(context)
-        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        rows = [[start, *[0] * n_context, *ids, end] for ids in tokens]
-        ids = torch.tensor([row + [end] * (self.length - len(row)) for row in rows])
+        ids, ends = self.padded_ids(n_context, tuple(texts))
 
         def splice(module: torch.nn.Module, inputs: object, embeds: torch.Tensor) -> torch.Tensor:
             repeated = context.to(embeds.dtype).expand(len(embeds), -1, -1)
@@ -123,8 +123,16 @@ class PublishedWay:
         finally:
             if hook is not None:
                 hook.remove()
-        ends = torch.tensor([len(row) - 1 for row in rows])
-        return self.alm.text_projection(states[torch.arange(len(rows)), ends])
+        return self.alm.text_projection(states[torch.arange(len(ends), device=ends.device), ends])
+
+    def _padded_ids(self, n_context: int, texts: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids `[N, length]` of the prompts, and where the last token of each stands."""
+        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        rows = [[start, *[0] * n_context, *ids, end] for ids in tokens]
+        device = self.embedding.weight.device
+        ids = torch.tensor([row + [end] * (self.length - len(row)) for row in rows], device=device)
+        return ids, torch.tensor([len(row) - 1 for row in rows], device=device)
 
     def logits(self, audio: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Scaled cosines of audio `[..., d]` with texts `[C, d]`."""

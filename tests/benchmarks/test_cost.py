@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def tiny(cost):
     return cost.Setting(config, front_end, lengths=(24, 16), repeats=(1, 1), **sizes)
 
 
+@pytest.fixture(scope="module")
+def cost_gpu(cost, tiny):
+    import cost_gpu
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost_gpu, "MATRIX_SIZES", ((8, 8, 8),))
+        patch.setattr(cost_gpu, "COMPILER", {"backend": "eager"})
+        patch.setattr(cost_gpu, "WARM_UP", 1)
+        patch.setattr(cost_gpu, "gpu_setting", lambda: tiny)
+        yield cost_gpu
+    sys.modules.pop("cost_gpu")
+    torch.compiler.reset()
+
+
 @pytest.mark.parametrize("method", ["coop", "cocoop", "sept"])
 def test_both_ways_have_the_same_loss_at_the_start(cost, tiny, method):
     found = cost.MEASUREMENTS[method](tiny)
@@ -79,11 +94,36 @@ def test_whole_run_counts_the_pass_over_the_audio(cost, tiny, monkeypatch):
     assert published["against ours, cold"] == published["seconds"] / (palm["ours"] + found["cold_pass_seconds"])
 
 
-@pytest.mark.parametrize("measurement", ["inference", "growth", "profile"])
-def test_measurement_runs(cost, tiny, measurement):
+@pytest.mark.parametrize(
+    "measurement", ["inference", "growth", "profile", pytest.param("compile", marks=pytest.mark.slow)]
+)
+def test_measurement_runs(cost, tiny, measurement, monkeypatch):
+    monkeypatch.setattr(cost, "COMPILER", {"backend": "eager"})
     assert cost.MEASUREMENTS[measurement](tiny)
 
 
 def test_memory_of_a_step(cost, tiny):
     assert cost.memory_of(lambda: torch.ones(2**25)) > 0.9 * 2**27
     assert isinstance(cost.memory_in_this_process(tiny, "coop-many-ours"), int)
+
+
+@pytest.mark.slow
+def test_steps_for_a_gpu_have_the_same_loss_in_every_way(cost_gpu, tiny):
+    found = cost_gpu.measure("coop", tiny, "cpu", "fp32")
+    assert found["losses"].keys() == {"eager", "compiled", "plain", "padded 24", "padded 16"}
+    assert list(found["losses"].values()) == pytest.approx([found["losses"]["eager"]] * 5, rel=1e-5)
+    seconds = found["seconds"]
+    assert found["ratios"]["plain / compiled"] == seconds["plain"] / seconds["compiled"]
+    assert found["share_of_peak"]["eager"] == found["matrix_flops"] / seconds["eager"] / found["matrix_peak"]
+
+
+def test_what_only_a_gpu_has_is_null_without_one(cost_gpu, tmp_path, monkeypatch):
+    options = ["--dtype", "bf16", "--device", "cpu", "--output", str(tmp_path), "--only", "palm", "many-classes"]
+    monkeypatch.setattr(sys, "argv", ["cost_gpu.py", *options])
+    cost_gpu.main()
+    palm, many = (json.loads((tmp_path / f"bf16-{name}.json").read_text()) for name in ("palm", "many-classes"))
+    assert palm["command"] == "python benchmarks/cost_gpu.py --dtype bf16 --device cpu --only palm"
+    figures = palm["figures"]
+    assert set(figures["launches"].values()) == set(figures["peak_memory"].values()) == {None}
+    assert list(figures["losses"].values()) == pytest.approx([figures["losses"]["eager"]] * 4, rel=0.05)
+    assert many["figures"]["classes"] == 5 and many["figures"]["peak_memory"] is None
