@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .options import ConvertOptions
 from .parser import CommandParser
+from .writing_options import ConvertOptions
 
 DESCRIPTION = "Convert an official checkpoint into a folder that --model and from_pretrained open."
 

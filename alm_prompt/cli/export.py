@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import AlmPromptError
-from .options import ExportOptions, ModelOptions, TextOptions
+from .options import ModelOptions, TextOptions
 from .parser import CommandParser
+from .writing_options import ExportOptions
 
 DESCRIPTION = "Write an adapter's class embeddings, and with --onnx the audio tower, for use without alm_prompt."
 

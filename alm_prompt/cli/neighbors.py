@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
 from ..files import write_whole
-from .options import NeighborOptions, TextOptions
+from .options import TextOptions
 from .parser import CommandParser
+from .writing_options import NeighborOptions
 
 if TYPE_CHECKING:
     from ..models import AlmForAudioClassification

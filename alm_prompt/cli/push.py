@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .options import PushOptions
 from .parser import CommandParser
+from .writing_options import PushOptions
 
 DESCRIPTION = "Upload an adapter to the Hub: its config, weights, results and model card, and nothing else."
 
