@@ -1,4 +1,4 @@
-"""Flags of the commands that write something other than a run: neighbors, export, push, convert. Types as in `options`."""
+"""Flags of the commands that write no run: neighbors, export, push, convert. Real types, as in `options`."""
 
 from dataclasses import dataclass, field
 
