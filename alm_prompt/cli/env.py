@@ -8,8 +8,11 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import AlmPromptError
-from ..versions import installed_versions
+from ..versions import installed_version, installed_versions
 from .environment import check_torchaudio
+
+# What changes how things are computed or fetched. No tokens.
+VARIABLES = ("HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_HOME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "WORLD_SIZE")
 
 HELP = """usage: alm-prompt env [--explain ...]
 
@@ -34,7 +37,9 @@ def run(argv: list[str]) -> None:
         raise AlmPromptError(f"alm-prompt env takes no arguments but those of --explain, got {' '.join(argv)}")
     # A checkout that is run without being installed has a version all the same.
     facts = {"platform": platform.platform(), **installed_versions(), "alm-prompt": __version__}
+    facts |= {"huggingface-hub": installed_version("huggingface-hub") or "not installed", "libsndfile": _libsndfile()}
     facts |= {"device": _device(), "cpu threads": str(os.cpu_count()), "cache folder": str(_cache_folder())}
+    facts |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     check_torchaudio()
 
@@ -44,7 +49,18 @@ def _device() -> str:
         import torch
     except (ImportError, OSError) as error:
         return f"torch cannot be imported ({next(iter(str(error).splitlines()), '')})"
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return f"{', '.join(names)} (CUDA {torch.version.cuda})"
+
+
+def _libsndfile() -> str:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        return f"cannot be loaded ({next(iter(str(error).splitlines()), '')})"
+    return soundfile.__libsndfile_version__
 
 
 def _cache_folder() -> Path:

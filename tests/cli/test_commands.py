@@ -67,6 +67,9 @@ def test_env_prints_what_a_bug_report_needs() -> None:
     facts = dict(line.split(": ", 1) for line in result.stdout.splitlines())
     assert facts["torch"] == torch.__version__.split("+")[0] or facts["torch"] == torch.__version__
     assert facts["cache folder"] == os.environ["ALM_PROMPT_CACHE"]
+    assert facts["OMP_NUM_THREADS"] == "1"
+    for name in ("huggingface-hub", "libsndfile"):
+        assert re.match(r"\d+\.\d+", facts[name])
     for name in ("python", "torchaudio", "transformers", "peft", "accelerate", "datasets", "platform", "device"):
         assert facts[name]
 
