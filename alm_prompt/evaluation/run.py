@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,9 +92,11 @@ def train_and_measure(
     """
     start = time.perf_counter()
     split = run.split
-    logit_scale = getattr(run.config, "logit_scale", None) or model.alm.logit_scale.exp().item()
-    with _adapted(model, run.config, split, run.class_text) as (adapted, parameters):
-        _check_neighbors(getattr(adapted, "active_peft_config", None), split.novel_classes)
+    # Putting an adapter on a model fills in its config; each run starts from the one that was given.
+    config = copy.deepcopy(run.config)
+    logit_scale = getattr(config, "logit_scale", None) or model.alm.logit_scale.exp().item()
+    with _adapted(model, config, split, run.class_text) as (adapted, parameters):
+        _check_neighbors(config, split.novel_classes)
         predict = _Prediction(adapted, processor, encoded, run)
         if parameters and run.measure != TEST_TIME:
             if predict.reference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..hub import (
 from ..models import ClassBank
 from ..models.encoder_modes import ENCODER_MODES, FROZEN, REFERENCE
 from ..prompts import checked_descriptions
+from ..prompts.checks import shortened
 from ..registry import METHODS, method_name
 from .saved_fields import check_fields
 
@@ -73,6 +75,8 @@ class PromptConfig(PeftConfig):
         default=None, metadata={"help": "SHA-256 of the file of weights; written on saving, checked on loading."}
     )
 
+    # Classes, template and descriptions of the model that filled in the fields above; not a field either.
+    filled_from: ClassVar[tuple[Any, ...] | None] = None
     # What is known about the learned numbers. Not a field: it is saved in a file of its own.
     results: ClassVar[AdapterResults | None] = None
 
@@ -165,7 +169,8 @@ class PromptConfig(PeftConfig):
             model: the model to adapt.
 
         Raises:
-            AlmPromptError: the model has no classes, or the adapter was made for another backbone.
+            AlmPromptError: the model has no classes, the adapter was made for another backbone, or the config is that
+                of another new adapter.
         """
         if model.class_bank is None:
             if self.class_names is None:
@@ -173,8 +178,15 @@ class PromptConfig(PeftConfig):
                     "the model has no classes; call model.set_classes([...]) before adding an adapter"
                 )
             model.set_classes(self.class_names, template=self.template, descriptions=self.descriptions)
+        source = (model.class_names, model.class_bank.template, model.class_bank.descriptions)
+        if self.filled_from not in (None, source):
+            # It would be trained for those, without a word.
+            raise AlmPromptError(
+                f"this {type(self).__name__} is that of an adapter for the classes {shortened(self.class_names)}, and "
+                "this model has other classes, descriptions or another template; make a new config"
+            )
         if self.class_names is None:
-            self.class_names = model.class_names
+            self.class_names, self.filled_from = model.class_names, source
             self.descriptions = self.descriptions or model.class_bank.descriptions or None
         if self.template is None:
             self.template = model.class_bank.template
@@ -184,8 +196,9 @@ class PromptConfig(PeftConfig):
         if self.text_signature is None:
             self.text_signature = signature
         elif not _same_signature(signature, self.text_signature):
+            own = recorded_name(self.base_model_name_or_path) or "unnamed"
             raise AlmPromptError(
-                f"the adapter was made for another backbone ({self.base_model_name_or_path or 'unnamed'}) than "
+                f"the adapter was made for another backbone ({own}) than "
                 f"{model.config.name_or_path or 'this model'}: their text towers differ; load it on its own backbone"
             )
 
@@ -242,9 +255,12 @@ class WrapperPromptConfig(PromptConfig):
 
 
 def _wrapped_config(prompt: Any, wrapper: str) -> PromptConfig:
-    """The wrapped config, built from its dict where it comes from a file."""
+    """The wrapped config, built from its dict where it comes from a file.
+
+    A copy: it will be filled in with what its wrapper is, and may be wrapped again.
+    """
     if isinstance(prompt, PromptConfig):
-        return prompt
+        return copy.deepcopy(prompt)
     if not isinstance(prompt, dict) or "peft_type" not in prompt:
         given = None if prompt is None else f"of type {type(prompt).__name__}"
         raise AlmPromptError(

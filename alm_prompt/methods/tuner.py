@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -27,11 +26,6 @@ class PromptTuner(BaseTuner):
     prefix = PARAMETER_PREFIX
     tuner_layer_cls = PromptedClassHead
     target_module_mapping: ClassVar[dict[str, list[str]]] = {}
-
-    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        """Put an adapter on the model, with a copy of its config: it is filled in, and one may serve many models."""
-        self.peft_config[adapter_name] = copy.deepcopy(self.peft_config[adapter_name])
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
 
     def train(self, mode: bool = True) -> PromptTuner:
         """Set training mode, but for the encoders: batch norm would drift and dropout make features random.

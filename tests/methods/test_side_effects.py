@@ -10,37 +10,45 @@ from peft import PeftModel, get_peft_model
 
 from alm_prompt import AlmPromptError, CoCoOpPromptConfig, CoOpPromptConfig, PalmPromptConfig, ZebraPromptConfig
 
+CLASSES = ["dog", "rain", "siren", "door bell"]
 OTHER_CLASSES = ["rain", "cat", "dog", "the bell"]
 
 
-def test_one_config_serves_models_of_different_classes(make_tiny_alm, audio_batch):
-    config = PalmPromptConfig()
-    first = get_peft_model(make_tiny_alm(), config)
-    second = get_peft_model(make_tiny_alm(classes=OTHER_CLASSES), config)
-    assert config == PalmPromptConfig()
-    assert first.peft_config["default"].class_names == first.class_names
-    assert second.peft_config["default"].class_names == OTHER_CLASSES
-    assert second.fallback_classes == []
-    second(**audio_batch).loss.backward()
-    assert second.class_head.tensors("default")["class_vectors"].grad.abs().sum(dim=1).gt(0).all()
-
-
-def test_one_config_serves_adapters_of_different_classes(tiny_alm, audio_batch, logits):
-    config = PalmPromptConfig()
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_names": OTHER_CLASSES},
+        {"template": "the {}"},
+        {"descriptions": {name: ["a sound"] for name in CLASSES}},
+    ],
+    ids=["classes", "template", "descriptions"],
+)
+def test_config_of_an_adapter_is_refused_for_one_that_learns_something_else(
+    tiny_alm, audio_batch, logits, tmp_path, change
+):
+    """Filled in for the first, it would train the second for what that learned."""
+    config = ZebraPromptConfig(prompt=PalmPromptConfig())
     model = get_peft_model(tiny_alm, config)
-    classes, before = model.class_names, logits(model, audio_batch)
-    model.set_classes(OTHER_CLASSES)
-    model.add_adapter("other", config)
-    assert [model.peft_config[name].class_names for name in ("default", "other")] == [classes, OTHER_CLASSES]
-    model.set_classes(classes)
+    before = logits(model, audio_batch)
+    model.add_adapter("same", config)
+    model.save_pretrained(tmp_path)
+    model.set_classes(**{"class_names": CLASSES} | change)
+    with pytest.raises(AlmPromptError, match=r"for the classes 'dog', 'rain', .* make a new config"):
+        model.add_adapter("other", config)
+    assert list(model.peft_config) == ["default", "same"]
+    model.load_adapter(tmp_path, "loaded")
+    model.set_adapter("loaded")
+    model.set_classes(CLASSES)
     assert torch.equal(logits(model, audio_batch), before)
 
 
 def test_wrappers_of_one_config_stay_apart(make_tiny_alm, audio_batch, logits):
+    """The first keeps its classes, and the wrapped config none."""
     wrapped = PalmPromptConfig()
     first = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=wrapped))
     before = logits(first, audio_batch)
     get_peft_model(make_tiny_alm(classes=OTHER_CLASSES), ZebraPromptConfig(prompt=wrapped))
+    assert wrapped == PalmPromptConfig()
     assert torch.equal(logits(first, audio_batch), before)
 
 
