@@ -142,6 +142,13 @@ def test_other_classes_are_told_apart_by_similarity_alone(make_tiny_alm, audio_b
     assert set(output.losses) == {"cross_entropy"}
 
 
+def test_autocast_leaves_the_head_its_precision(make_tiny_alm, audio_batch):
+    model, features = dept(make_tiny_alm(), similarity_weight=0.0)[0].float(), audio_batch["audio_features"].float()
+    votes = model(audio_features=features).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(audio_features=features).logits, votes)
+
+
 def test_head_starts_without_adjustment(tiny_alm):
     model = get_peft_model(tiny_alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)))
     tensors = model.base_model.model.class_head.tensors("default")

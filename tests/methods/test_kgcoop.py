@@ -47,6 +47,13 @@ def test_anchor_term_equals_a_hand_written_loop(make_tiny_alm, audio_batch, anch
     assert output.loss.item() == pytest.approx(coop.loss.item() + output.losses["anchor"].item(), abs=1e-9)
 
 
+def test_anchor_keeps_the_adapters_template(tiny_alm, audio_batch):
+    model = get_peft_model(tiny_alm, KgCoOpPromptConfig(n_ctx=4)).double()
+    before = model(**audio_batch).losses["anchor"]
+    model.set_classes(tiny_alm.class_names, template="the sound {}")
+    assert torch.equal(model(**audio_batch).losses["anchor"], before)
+
+
 def test_term_is_half_the_weighted_squared_distance():
     """The paper's form on unit vectors."""
     first, second = (torch.nn.functional.normalize(torch.randn(5, 8), dim=-1) for _ in range(2))

@@ -81,6 +81,19 @@ def test_runs_of_one_process_share_them_without_the_disk(make_alm, margins):
     assert torch.equal(found, expected)
 
 
+def test_a_process_does_not_mistake_a_changed_text_tower_for_what_it_was(make_alm, margins):
+    with caching_in(None):
+        model = prompted(make_alm())
+        before, _ = margins(model)
+        with torch.no_grad():
+            model.alm.text_projection.weight[:, ::2] *= 2
+        after, read = margins(model)
+        assert read == SENTENCES
+        with torch.autocast("cpu", torch.bfloat16):
+            assert margins(model)[1] == SENTENCES
+    assert not torch.allclose(after, before)
+
+
 def test_another_model_with_the_same_weights_reads_them_from_the_disk(make_alm, margins, folder):
     expected, read = margins(prompted(make_alm()))
     assert read == SENTENCES

@@ -84,3 +84,11 @@ def test_adapter_is_made_without_a_warning(tiny_alm):
     assert not tiny_alm.is_gradient_checkpointing
     tiny_alm.alm.text_tower.model.gradient_checkpointing = True
     assert tiny_alm.is_gradient_checkpointing
+
+
+def test_encoders_put_into_training_mode_by_hand_come_back(tiny_alm, audio_batch):
+    model = get_peft_model(tiny_alm, CoOpPromptConfig(n_ctx=4))
+    model.get_base_model().train()
+    model.train()
+    assert model.class_head.training
+    assert not any(module.training for module in model.alm.modules())

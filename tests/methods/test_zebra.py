@@ -45,6 +45,15 @@ def test_fused_logits_and_loss_equal_a_hand_written_loop(make_tiny_alm, audio_ba
     assert output.loss.item() == pytest.approx(cross_entropy + entropy, abs=1e-6)
 
 
+def test_vectors_of_the_classes_are_blended_as_the_logits_are(make_tiny_alm, audio_batch):
+    alm = make_tiny_alm()
+    model = zebra(alm, alpha=0.2)
+    model.set_classes(alm.class_names, template="the sound {}")
+    vectors, scale = model.class_head.class_weights(alm.class_bank, alm.alm)
+    output = model(audio_features=audio_batch["audio_features"])
+    torch.testing.assert_close(scale * output.audio_embeds @ vectors.T, output.logits)
+
+
 def test_zero_shot_branch_keeps_the_adapters_template(make_tiny_alm, audio_batch):
     alm = make_tiny_alm()
     model = zebra(alm)
