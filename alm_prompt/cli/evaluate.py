@@ -28,6 +28,10 @@ DESCRIPTION = (
     "Measure accuracy of an adapter, or of zero-shot without one. With --base-to-novel: train the --methods on half "
     "of the classes and measure them on both halves, over seeds and folds."
 )
+COLUMNS = (
+    "Accuracy in percent. base, novel: trained and never-trained classes, each among their own half; (g): among all "
+    "classes; H: harmonic mean of base and novel."
+)
 
 
 def run(argv: list[str]) -> None:
@@ -60,8 +64,18 @@ def _benchmark(
     benchmark: BenchmarkOptions, model: ModelOptions, data: DataOptions, training: TrainingOptions, output: RunOptions
 ) -> None:
     from ..data import AudioDataset, base_novel_classes
-    from ..evaluation import run_benchmark
-    from .loading import TINY, open_cache, open_clips, open_model, open_neighbors, parse_methods, set_classes
+    from ..evaluation import markdown_table, run_benchmark
+    from ..evaluation.rows import TABLE_NAME
+    from .loading import (
+        TINY,
+        open_cache,
+        open_clips,
+        open_model,
+        open_neighbors,
+        parse_methods,
+        set_classes,
+        spoken_name,
+    )
     from .run_folder import open_output_dir
 
     if output.output_dir is None:
@@ -96,7 +110,8 @@ def _benchmark(
     settings = {**vars(benchmark), **vars(model), **vars(data), **vars(training)}
     _record(folder, settings, benchmark.seeds, time.perf_counter() - start, training.encoder_mode, alm)
     written = ", ".join(sorted(path.name for path in folder.glob("[!.]*")))
-    print(f"\n{result.markdown(title)}\nwritten to {folder}: {written}")
+    print(f"\nBase to novel: {name}; {spoken_name(model.model)}\n\n{markdown_table(result.summaries)}\n\n{COLUMNS}")
+    print(f"written to {folder}: {written}; {TABLE_NAME} also compares with zero-shot and explains every column")
 
 
 def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions, record: bool) -> None:
@@ -104,6 +119,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
     from ..evaluation import accuracy, macro_f1
     from ..evaluation.rows import RESULTS_NAME
     from ..hub import record_results
+    from .loading import spoken_name
     from .run_folder import open_output_dir
 
     start = time.perf_counter()
@@ -118,6 +134,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
     print(
         f"accuracy {100 * results['accuracy']:.1f} %, macro F1 {100 * results['macro_f1']:.1f} % "
         f"on {len(references)} clips of {len(classifier.class_names)} classes"
+        + ("" if adapter else f"; zero-shot, {spoken_name(model.model)}")
     )
     if record:
         figures = {name: results[name] for name in ("accuracy", "macro_f1")}
@@ -148,9 +165,10 @@ def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tup
         AlmPromptError: something cannot be opened, or all clips were in training.
     """
     from ..evaluation import predict_features
-    from .loading import open_cache, open_classifier, open_clips
+    from .loading import check_several, open_cache, open_classifier, open_clips
 
     clips = open_clips(data)
+    check_several(data.classes or clips.class_names)
     classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
     cache = open_cache(model, keep=classifier.class_head.encoder_mode == "frozen")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..training import AudioFeatureCache
 
 SHIPPED = "shipped"
+REAL_MODEL = "laion/clap-htsat-unfused"
 # More processes than this read clips faster than any tower encodes them.
 MOST_WORKERS = 8
 
@@ -57,6 +58,21 @@ def open_model(reference: str, options: ModelOptions | None = None) -> tuple[Alm
         tower = model.alm.text_tower
         tower.fast, tower.memory = options.fast, round(options.text_memory * 2**30)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
+
+
+def spoken_name(reference: str | None) -> str:
+    """A model in a sentence for the user, who may not know that the one taken without a word is a toy."""
+    return f"{TINY}, a toy model (--model takes a real one)" if reference in (None, TINY) else reference
+
+
+def check_several(class_names: Sequence[str]) -> None:
+    """Refuse a single class.
+
+    Raises:
+        AlmPromptError: there is one class only.
+    """
+    if len(class_names) == 1:
+        raise AlmPromptError(f"{class_names[0]!r} is the only class; give two or more, for clips to be told apart")
 
 
 def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:

@@ -13,6 +13,29 @@ from transformers.hf_argparser import HfArgumentParser
 from ..errors import AlmPromptError, nearest
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """One name for every flag, the one with dashes; no value behind a switch; defaults where there is one to know."""
+
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        """Show what must be given; the flags follow below."""
+        required = [action for action in actions if action.required or not action.option_strings]
+        self._prog += " [flags]"
+        super().add_usage(usage, required, (), prefix)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        flags = ", ".join(flag for flag in action.option_strings if "_" not in flag)
+        return flags if _is_switch(action) else f"{flags} {self._format_args(action, action.dest.upper())}".rstrip()
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if action.required or default is None or default is False or default == argparse.SUPPRESS:
+            return action.help
+        shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        return f"{action.help} (default: {shown.replace('%', '%%')})"
+
+
 class CommandParser(HfArgumentParser):
     """`HfArgumentParser` plus `--config file.yaml`: the file sets defaults, flags win, unknown keys are errors.
 
@@ -23,7 +46,13 @@ class CommandParser(HfArgumentParser):
     """
 
     def __init__(self, command: str, description: str, options: Sequence[type]) -> None:
-        super().__init__(options, prog=f"alm-prompt {command}", description=description, allow_abbrev=False)
+        super().__init__(
+            options,
+            prog=f"alm-prompt {command}",
+            description=description,
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
+        )
         self.add_argument("--config", metavar="FILE", help="YAML file that sets defaults of these flags")
 
     def error(self, message: str) -> NoReturn:
@@ -64,7 +93,10 @@ class CommandParser(HfArgumentParser):
         for action in required:
             action.required = False
         # Going through the flags gives a value in the file the same conversion and checks as on the command line.
-        parsed = vars(self.parse_args(list(_as_flags(settings))))
+        try:
+            parsed = vars(self.parse_args(list(_as_flags(settings))))
+        except AlmPromptError as error:
+            raise AlmPromptError(f"config {path}: {error}") from error
         self.set_defaults(**{key: parsed[key] for key in settings})
         for action in required:
             action.required = action.dest not in settings
@@ -97,6 +129,11 @@ def read_config(path: Path, known: Iterable[str]) -> dict[str, Any]:
         if key not in known:
             raise AlmPromptError(f"config {path}: unknown key {key!r}; {nearest(key, known)}")
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _is_switch(action: argparse.Action) -> bool:
+    """Whether a flag stands for true by itself, as those of `HfArgumentParser` do."""
+    return action.nargs == 0 or (action.nargs == "?" and action.const is True)
 
 
 def _as_flags(settings: dict[str, Any]) -> Iterator[str]:

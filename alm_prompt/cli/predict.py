@@ -27,7 +27,10 @@ def run(argv: list[str]) -> None:
     parser.add_argument("audio", nargs="*", help="audio files: wav, flac, ogg, mp3")
     adapter, model, options, rest = parser.parse(argv)
     if not rest.audio:
-        raise AlmPromptError("no audio file is given; usage: alm-prompt predict --adapter FOLDER some.wav")
+        raise AlmPromptError(
+            "no audio file is given; usage: alm-prompt predict --adapter FOLDER some.wav (files before --classes, "
+            "which takes all words that follow it)"
+        )
     from .loading import open_classifier
 
     classifier, processor = open_classifier(adapter.adapter, model, options.classes)

@@ -18,7 +18,6 @@ DESCRIPTION = (
     "CoOp+ZEBRA on base and novel classes, save an adapter, load it in a new process and classify a file with it."
 )
 METHOD = "coop+zebra"
-REAL_MODEL = "laion/clap-htsat-unfused"
 UNSEEN_SEED = 1
 
 
@@ -27,6 +26,7 @@ def run(argv: list[str]) -> None:
     options, _ = CommandParser("quickstart", DESCRIPTION, [QuickstartOptions]).parse(argv)
     import torch
 
+    from .loading import REAL_MODEL, TINY
     from .run_folder import ADAPTER_NAME, check_output_dir
 
     # The tiny model's matrices are too small to share: more threads only wait for each other, on a busy machine long.
@@ -41,7 +41,7 @@ def run(argv: list[str]) -> None:
 
     print("\n2. What do learned prompts gain on trained (base) classes, and cost on the others (novel)?")
     seeds = [str(seed) for seed in range(options.num_seeds)]
-    common = ["--data", str(sounds), *recipe]
+    common = ["--model", TINY, "--data", str(sounds), *recipe]
     benchmark = ["--base-to-novel", *common, "--seeds", *seeds, "--output-dir", str(folder / "benchmark"), *again]
     _show("evaluate", benchmark)
     evaluate.run(benchmark)

@@ -49,7 +49,16 @@ def _train(
     from peft import get_peft_model
     from transformers import set_seed
 
-    from .loading import TINY, open_cache, open_model, open_neighbors, parse_methods, set_classes
+    from .loading import (
+        TINY,
+        check_several,
+        open_cache,
+        open_model,
+        open_neighbors,
+        parse_methods,
+        set_classes,
+        spoken_name,
+    )
     from .run_folder import ADAPTER_NAME, check_output_dir, check_settings, open_output_dir, write_settings
 
     if output.output_dir is None:
@@ -57,6 +66,7 @@ def _train(
     folder = check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
     start = time.perf_counter()
     examples = (TrainingSentences if data.audio_free else TrainingClips)(data, training, method.seed)
+    check_several(examples.class_names)
     neighbors = open_neighbors(method.neighbors, examples.class_names)
     config = parse_methods([method.method], method.method_options, neighbors, training.encoder_mode)[method.method]
     if config is None:
@@ -69,7 +79,7 @@ def _train(
     settings = _settings(method, model, training) | drawn | texts | {"processes": processes.num_processes}
     if output.resume:
         check_settings(folder, settings)
-    print(f"{examples} of {len(alm.class_names)} classes; {method.method} on {model.model or TINY}", flush=True)
+    print(f"{examples} of {len(alm.class_names)} classes; {method.method} on {spoken_name(model.model)}", flush=True)
     set_seed(method.seed)
     adapted = get_peft_model(alm, config)
     cache = open_cache(model)
@@ -113,7 +123,6 @@ def _trainer(
         seed=method.seed,
         logging_strategy="steps",
         logging_steps=LOG_EVERY,
-        dataloader_pin_memory=False,
         # As the processes have found each other: asked again, accelerate would leave each of them alone.
         use_cpu=processes.distributed_type == "MULTI_CPU",
         **training.trainer_arguments(),

@@ -50,7 +50,8 @@ def sample_shots(
         if len(members) < shots:
             shortage = f"class {label!r} has {len(members)} clips, fewer than {shots} shots"
             if not (allow_fewer and members):
-                raise AlmPromptError(f"{shortage}: lower shots, add clips" + (", or allow fewer" if members else ""))
+                ways = "lower shots (--shots), add clips" + (", or allow fewer (--allow-fewer)" if members else "")
+                raise AlmPromptError(f"{shortage}: {ways}")
             logger.warning("%s: all of them are used", shortage)
         if rule == "pandas":
             drawn += _sampled_as_pandas(members, shots, generator)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
 
+WHAT_TO_GIVE = "give a folder with one sub-folder per class, or a CSV file"
+
 __all__ = ["AudioClips", "Clip", "load_clips", "load_csv", "load_folder", "load_hub_dataset"]
 
 
@@ -44,7 +46,7 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
             raise AlmPromptError(f"{path}: has no metadata.csv, so {shorten(columns)} cannot be used: leave it out")
         return load_folder(path)
     if path.is_absolute() or not 1 <= len(path.parts) <= 2:
-        raise AlmPromptError(f"{path}: no such file or folder")
+        raise AlmPromptError(f"{path}: no such file or folder: {WHAT_TO_GIVE}")
     from datasets import load_dataset
 
     try:
@@ -52,7 +54,9 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
     # Whatever goes wrong in there (network, name, format), the user's way out is the same.
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AlmPromptError(f"{path}: no such file or folder, and no Hub data set was loaded: {reason}") from error
+        raise AlmPromptError(
+            f"{path}: no such file or folder, and no Hub data set of that name was loaded ({reason}): {WHAT_TO_GIVE}"
+        ) from error
     return load_hub_dataset(dataset, **columns)
 
 
@@ -113,7 +117,7 @@ def load_csv(
     if missing:
         raise AlmPromptError(
             f"{csv_path}: {len(missing)} of {len(clips)} audio files are missing or unreadable in {folder}: "
-            f"{shorten(missing)}: correct the paths or give audio_dir"
+            f"{shorten(missing)}: correct the paths or give audio_dir (--audio-dir)"
         )
     return AudioClips(clips)
 
@@ -233,7 +237,7 @@ def _refuse_missing_columns(name: str, wanted: list[str], found: Any) -> None:
     if missing:
         raise AlmPromptError(
             f"{name} has no column {shorten(missing)} (it has: {shorten(found, 20) or 'none'}): "
-            "rename the columns or say which to use"
+            "rename the columns or say which to use (--path-column, --label-column, --fold-column)"
         )
 
 

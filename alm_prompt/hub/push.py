@@ -72,6 +72,7 @@ def push_adapter(
             raise AlmPromptError(f"{name!r} is no Hub id; give one of the form user/name")
     if base_model is not None and not is_hub_id(base_model):
         raise AlmPromptError(f"base model {base_model!r} is local; give the Hub id under which others find it")
+    read_config(Path(adapter))
     if (token or get_token()) is None or token is False:
         raise AlmPromptError(f"{repo_id!r} cannot be written without a token; {LOG_IN}")
     with tempfile.TemporaryDirectory() as staging:
@@ -154,7 +155,10 @@ def read_config(folder: Path) -> dict:
         raise
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AlmPromptError(f"adapter {str(folder)!r} cannot be opened: {CONFIG_NAME}: {reason}") from error
+        # A run keeps its adapter in a folder of its own.
+        inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG_NAME}"))
+        hint = f"; did you mean {str(inside[0])!r}?" if inside else ""
+        raise AlmPromptError(f"adapter {str(folder)!r} cannot be opened: {CONFIG_NAME}: {reason}{hint}") from error
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise AlmPromptError(f"{path} names no peft_type; give the folder of an adapter saved by alm-prompt")
     method_name(config["peft_type"])

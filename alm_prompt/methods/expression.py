@@ -53,7 +53,8 @@ def neighbor_options(expression: str, neighbors: Mapping[str, list[str]]) -> dic
 
 def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> PromptConfig:
     if name not in METHODS:
-        raise AlmPromptError(_unknown("prompt method", name, [ZERO_SHOT, *METHODS]))
+        unknown = _unknown("prompt method", name, [ZERO_SHOT, *METHODS])
+        raise AlmPromptError(f"{unknown}; + joins them, as in coop+zebra")
     config_class = METHODS[name]
     carried = PromptConfig.__dataclass_fields__.keys() | {"prompt"}
     known = [field for field in config_class.__dataclass_fields__ if field not in carried] + ["logit_scale"]
@@ -80,5 +81,5 @@ def _refuse_left_over(options: Mapping[str, Any], expression: str) -> None:
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:
     guess = get_close_matches(name, known, n=1)
-    hint = f"did you mean {guess[0]!r}?" if guess else f"choose one of {', '.join(known)}"
-    return f"unknown {kind} {name!r}; {hint}"
+    hint = f"did you mean {guess[0]!r}? " if guess else ""
+    return f"unknown {kind} {name!r}; {hint}there are {', '.join(known)}"

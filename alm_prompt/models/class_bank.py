@@ -118,6 +118,11 @@ class ClassBank:
             AlmPromptError: a text is too long; it is named, with the budget.
         """
         budget = self.max_length - n_context - len(self.prefix_ids) - len(self.suffix_ids)
+        if budget < 1:
+            raise AlmPromptError(
+                f"no tokens for class names: of the text tower's {self.max_length}, none are left beside {n_context} "
+                "context vectors; use fewer"
+            )
         for name in self.class_names:
             for text in self._prompt_texts(name):
                 length = len(self.text_ids(f"{text}."))

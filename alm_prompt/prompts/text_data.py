@@ -136,7 +136,10 @@ def _shipped(kind: str, class_names: Sequence[str]) -> dict[str, list[str]]:
         known = {same_text(name): texts for name, texts in _classes_of(kind, set_name).items()}
         if wanted.keys() <= known.keys():
             return {name: known[key] for key, name in wanted.items()}
-    raise AlmPromptError(f"no {kind} ship for the classes {shortened(class_names)}; give your own, by class name")
+    raise AlmPromptError(
+        f"no {kind} ship for the classes {shortened(class_names)}; give your own, by class name ({kind}=, or a JSON "
+        f"file with --{kind})"
+    )
 
 
 def _read_json(path: Path) -> Any:

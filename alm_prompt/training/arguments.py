@@ -53,6 +53,10 @@ class AlmTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Experiment trackers to report to: 'none', 'all' or their names."}
     )
+    # Features of a batch are a few kilobytes, and on a CPU torch warns of what it cannot do.
+    dataloader_pin_memory: bool = field(
+        default=False, metadata={"help": "Lay batches where a GPU fetches them faster."}
+    )
     # What an adapter learns, it learns in every step.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Several processes: look for parameters without a gradient in every step."}

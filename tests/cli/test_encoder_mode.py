@@ -34,7 +34,8 @@ def test_benchmark(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str
     command = ["evaluate", "--base-to-novel", "--data", str(world), "--output-dir", str(tmp_path), "--seeds", "0"]
     command += ["--methods", "zero-shot", "coop", "--classes", *CLASSES, *FAST, "--encoder-mode", "reference"]
     assert main(command) == 0
-    assert "encoders frozen (zero-shot), reference (coop)" in capfd.readouterr().out
+    assert "\n| zero-shot | " in capfd.readouterr().out
+    assert "encoders frozen (zero-shot), reference (coop)" in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "run.json").read_text())["encoder_mode"] == "reference"
 
 

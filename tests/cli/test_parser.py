@@ -45,6 +45,20 @@ def test_unknown_key_names_the_nearest(parser: CommandParser, tmp_path: Path) ->
         parser.parse(["--config", config])
 
 
+def test_a_wrong_value_in_a_config_names_the_file(parser: CommandParser, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", "shots: many\n")
+    with pytest.raises(AlmPromptError, match=r"run\.yaml: argument --shots: invalid int value: 'many'"):
+        parser.parse(["--data", "sounds", "--config", config])
+
+
+def test_help_names_every_flag_once_with_its_default(parser: CommandParser) -> None:
+    help_text = " ".join(parser.format_help().split())
+    assert help_text.startswith("usage: alm-prompt train [flags] --data DATA test")
+    assert "--allow-fewer take all clips" in help_text  # a switch takes no value
+    assert "--learning-rate LEARNING_RATE learning rate of SGD (default: 0.05)" in help_text
+    assert not {"--allow_fewer", "None)", "False)"} & set(help_text.split())
+
+
 def test_unknown_flag_names_the_nearest(parser: CommandParser) -> None:
     with pytest.raises(AlmPromptError, match=r"'--shot'.*'--shots'"):
         parser.parse(["--data", "sounds", "--output-dir", "out", "--shot", "4"])

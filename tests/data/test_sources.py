@@ -209,7 +209,7 @@ def test_load_clips_refusals(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise ConnectionError("no route\nto the Hub")
 
     monkeypatch.setattr("datasets.load_dataset", offline)
-    assert "my/typo: no such file or folder, and no Hub data set was loaded: no route" in refusal(
+    assert "my/typo: no such file or folder, and no Hub data set of that name was loaded (no route): give" in refusal(
         load_clips, "my/typo"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .table import Report, Table
@@ -41,6 +42,7 @@ def _aligned(table: Table, texts: Sequence[str], widths: Sequence[int]) -> list[
 
 def _escape(text: str) -> str:
     """Names and messages may hold what Markdown would take for markup."""
-    for sign in "\\`*<":
+    for sign in "\\`*":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    # Where a tag could begin. Not every Markdown knows a backslash before this sign.
+    return " ".join(re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).split())
