@@ -16,8 +16,9 @@ class BenchmarkDataOptions:
     datasets: list[str] | None = field(
         default=None,
         metadata={
-            "help": "names of the catalog, folders below --data-root, or `world`; for cross-dataset pairs such as "
-            "RAVDESS:CREMA-D; all of the recipe that are there if unset"
+            "help": "names of the catalog, folders below --data-root, or `world`; without --data-root, names on the "
+            "Hub such as MahiA/SESA; for cross-dataset pairs such as RAVDESS:CREMA-D; all of the recipe that are "
+            "there if unset"
         },
     )
     check_data: bool = field(
