@@ -124,7 +124,9 @@ def test_scatter_shows_means_over_seeds_and_the_zero_shot_lines(make_row: MakeRo
     assert separate["coop"] == [pytest.approx((85, 40))]
     assert generalised["coop"] == [pytest.approx((70, 20))]
     assert [y for _, y in separate["zero-shot (both lines)"]] == pytest.approx([50, 50])
-    assert "ESC50" in figure.get_suptitle() and "2 seeds" in figure.get_suptitle()
+    assert "ESC50, mean ± deviation of 2 seeds;" in figure.get_suptitle()
+    rows.append(make_row("palm", 0, **figures))
+    assert "mean ± deviation of 2 seeds (1 where there is no bar);" in base_novel_scatter(rows).get_suptitle()
 
 
 def test_twenty_methods_have_marks_that_differ_without_colour(make_row: MakeRow) -> None:
@@ -169,7 +171,7 @@ def test_accuracy_over_shots(make_row: MakeRow) -> None:
     assert shown["coop"] == [pytest.approx((1, 57)), pytest.approx((4, 63))]
     assert [y for _, y in shown["zero-shot"]] == pytest.approx([30, 30])
     assert words(axes.xaxis) == ["1", "4"]
-    with pytest.raises(AlmPromptError, match="coop has no figure 'novel'"):
+    with pytest.raises(AlmPromptError, match="method 'coop' has no figure 'novel'"):
         accuracy_over_shots(rows, "novel")
     with pytest.raises(AlmPromptError, match="no complete runs to draw"):
         accuracy_over_shots([])

@@ -39,7 +39,9 @@ def scores(rows: Sequence[Row], key: str) -> Scores:
     found = {}
     for summary in summarise(rows):
         if key not in summary.figures:
-            raise AlmPromptError(f"{summary.method} has no figure {key!r}; it has {', '.join(summary.figures)}")
+            raise AlmPromptError(
+                f"method {summary.method!r} has no figure {key!r} in these rows; it has {', '.join(summary.figures)}"
+            )
         score = summary.figures[key]
         found[summary.method] = (100 * score.mean, 100 * (score.deviation or 0.0))
     return found
@@ -48,9 +50,14 @@ def scores(rows: Sequence[Row], key: str) -> Scores:
 def measured_on(rows: Sequence[Row]) -> str:
     """Data and seeds of rows in words, as far as they say."""
     datasets = sorted({name for row in rows if (name := dataset_of(row))})
-    seeds = len({row["seed"] for row in rows})
+    by_method: dict[str, set[int]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], set()).add(row["seed"])
+    fewest, seeds = (pick(map(len, by_method.values())) for pick in (min, max))
     data = [f"mean over {len(datasets)} data sets" if len(datasets) > 1 else name for name in datasets[:1]]
-    return ", ".join([*data, f"mean ± deviation of {seeds} seeds" if seeds > 1 else "one seed"])
+    spread = f"mean ± deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    fewer = "" if fewest == seeds else f" ({fewest} where there is no bar)" if fewest == 1 else f" (some: {fewest})"
+    return ", ".join([*data, spread + fewer])
 
 
 def complete(rows: Sequence[Row]) -> list[Row]:
