@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from transformers import HfArgumentParser
 
 from alm_prompt import parse_method, run_benchmark
-from alm_prompt.evaluation import BenchmarkResult, open_task
+from alm_prompt.evaluation import BenchmarkResult, markdown_table, open_task
 
 METHODS = ["coop", "cocoop", "kgcoop", "palm", "linear_probe", "coop+zebra"]
 
@@ -53,7 +53,7 @@ def main() -> None:
         training_args={"num_train_epochs": args.num_train_epochs},
         output_dir=args.output_dir,
     )
-    print(result.markdown())
+    print(f"{markdown_table(result.summaries)}\n\nall tables, and what columns mean: {args.output_dir}/table.md\n")
     print(gains(result))
 
 

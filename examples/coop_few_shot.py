@@ -37,7 +37,7 @@ class ExampleArguments:
 
 def main() -> None:
     parser = HfArgumentParser((ExampleArguments, AlmTrainingArguments))
-    parser.set_defaults(output_dir="runs/coop", save_strategy="no", dataloader_pin_memory=False)
+    parser.set_defaults(output_dir="runs/coop", save_strategy="no")
     args, training_args = parser.parse_args_into_dataclasses()
 
     # 1. Few clips to learn from, and all others to measure on.

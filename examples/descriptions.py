@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from transformers import HfArgumentParser
 
 from alm_prompt import CoOpPromptConfig, KgCoOpPromptConfig, run_benchmark
-from alm_prompt.evaluation import open_task
+from alm_prompt.evaluation import markdown_table, open_task
 from alm_prompt.prompts import read_descriptions, shipped_descriptions
 
 
@@ -42,7 +42,7 @@ def main() -> None:
             shots=args.shots,
             training_args={"num_train_epochs": args.epochs},
         )
-        print(f"{result.markdown(title)}\n", flush=True)
+        print(f"# {title}\n\n{markdown_table(result.summaries)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def main() -> None:
         return {**processor(audio, text, sampling_rate=16_000, truncation=True), "return_loss": True}
 
     training_args.remove_unused_columns = False
+    training_args.dataloader_pin_memory = torch.cuda.is_available()  # without a GPU torch warns
     trainer = Trainer(model, training_args, collate, dataset, callbacks=[SetEpoch(dataset)])
     trainer.train()
     if training_args.should_save:

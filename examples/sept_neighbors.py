@@ -10,7 +10,7 @@ from transformers import HfArgumentParser
 
 from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, SeptPromptConfig, run_benchmark
 from alm_prompt.data import base_novel_classes
-from alm_prompt.evaluation import open_task
+from alm_prompt.evaluation import markdown_table, open_task
 from alm_prompt.prompts import checked_neighbors, drop_overlaps, neighbor_quality, neighbors, read_neighbors
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     methods = {"zero-shot": None, "CoOp": coop, "CoOp+SEPT": SeptPromptConfig(prompt=coop, neighbors=terms)}
     settings = {"seeds": args.seeds, "shots": args.shots, "training_args": {"num_train_epochs": args.epochs}}
     result = run_benchmark(alm, processor, clips, methods, **settings)
-    print(result.markdown("SEPT on and off"))
+    print(markdown_table(result.summaries))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from transformers import HfArgumentParser
 
 from alm_prompt import CoOpPromptConfig, ZebraPromptConfig, run_benchmark
-from alm_prompt.evaluation import open_task
+from alm_prompt.evaluation import markdown_table, open_task
 
 
 @dataclass
@@ -41,7 +41,7 @@ def main() -> None:
         training_args={"num_train_epochs": args.num_train_epochs},
         output_dir=args.output_dir,
     )
-    print(result.markdown())
+    print(f"{markdown_table(result.summaries)}\n\nall tables, and what columns mean: {args.output_dir}/table.md\n")
     zero_shot, coop, _, zebra = result.summaries
     for name, summary in (("CoOp", coop), ("CoOp+ZEBRA", zebra)):
         gains = [summary.figures[name].mean - zero_shot.figures[name].mean for name in ("base_g", "novel_g")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def test_names_and_descriptions_give_a_table_each(
     monkeypatch.setattr(sys, "argv", [SCRIPT.name, *FAST])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     by_name, described = capsys.readouterr().out.split("# Classes by description")
-    assert "template 'This is a sound of {}.'" in by_name
-    assert "classes by their descriptions" in described
+    figures = [re.findall(r"^\| zero-shot .*", table, flags=re.MULTILINE) for table in (by_name, described)]
+    assert figures[0] != figures[1]
     for table in (by_name, described):
         assert all(f"| {name}" in table for name in ("zero-shot", "CoOp", "KgCoOp"))
