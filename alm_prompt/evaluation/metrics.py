@@ -20,16 +20,23 @@ def harmonic_mean(base: float, novel: float) -> float:
 
 
 def mean_of_h(pairs: Iterable[tuple[float, float]]) -> float:
-    """Mean of the harmonic mean of every (base, novel) pair: the reduction of SEPT (arXiv 2601.20867)."""
-    return fmean(harmonic_mean(base, novel) for base, novel in pairs)
+    """Mean of the harmonic mean of every (base, novel) pair: the reduction of SEPT (arXiv 2601.20867).
+
+    Raises:
+        AlmPromptError: there are no pairs, or an accuracy is negative or not a number.
+    """
+    return fmean(harmonic_mean(base, novel) for base, novel in _at_least_one(pairs))
 
 
 def h_of_means(pairs: Iterable[tuple[float, float]]) -> float:
     """Harmonic mean of the mean base and the mean novel accuracy: the reduction of CoOp's descendants.
 
     Never below [`mean_of_h`] on the same pairs, so the two must not share a column.
+
+    Raises:
+        AlmPromptError: there are no pairs, or an accuracy is negative or not a number.
     """
-    bases, novels = zip(*pairs, strict=True)
+    bases, novels = zip(*_at_least_one(pairs), strict=True)
     return harmonic_mean(fmean(bases), fmean(novels))
 
 
@@ -55,11 +62,26 @@ def accuracy(predictions: Sequence[int], references: Sequence[int]) -> float:
 
 
 def macro_f1(predictions: Sequence[int], references: Sequence[int]) -> float:
-    """Mean over the classes that occur of the F1 score; a class never predicted counts as 0."""
+    """Mean of the F1 score over the classes that occur, as a true or a predicted one; one never predicted counts as 0.
+
+    Args:
+        predictions: class index per clip.
+        references: true class index per clip.
+
+    Raises:
+        AlmPromptError: there are no clips, or the two differ in length.
+    """
     from sklearn.metrics import f1_score
 
     _check_pairs(predictions, references)
     return float(f1_score(references, predictions, average="macro", zero_division=0))
+
+
+def _at_least_one(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    pairs = list(pairs)
+    if not pairs:
+        raise AlmPromptError("there is no H of no runs; give at least one pair of base and novel accuracy")
+    return pairs
 
 
 def _check_pairs(predictions: Sequence[int], references: Sequence[int]) -> None:

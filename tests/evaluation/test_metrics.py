@@ -15,6 +15,9 @@ def test_both_reductions_of_h() -> None:
     pairs = [(0.9, 0.3), (0.6, 0.6)]
     assert mean_of_h(pairs) == pytest.approx((2 * 0.9 * 0.3 / 1.2 + 0.6) / 2)
     assert h_of_means(pairs) == pytest.approx(2 * 0.75 * 0.45 / 1.2)
+    for reduction in (mean_of_h, h_of_means):
+        with pytest.raises(AlmPromptError, match="at least one pair"):
+            reduction([])
 
 
 def test_deviation_divides_by_n_minus_one() -> None:
@@ -52,6 +55,11 @@ def test_accuracy_and_macro_f1_match_a_hand_loop() -> None:
         recall = hits / references.count(label)
         scores.append(2 * precision * recall / (precision + recall))
     assert macro_f1(predictions, references) == pytest.approx(fmean(scores))
+
+
+def test_macro_f1_counts_a_class_that_is_only_predicted() -> None:
+    # Class 0: precision 1, recall 1/2. Class 2 occurs in the predictions alone: 0.
+    assert macro_f1([0, 2], [0, 0]) == pytest.approx((2 / 3 + 0) / 2)
 
 
 @pytest.mark.parametrize(("predictions", "references"), [([], []), ([0], [0, 1])])
