@@ -113,6 +113,7 @@ class AlmModel(AlmPreTrainedModel):
             config.text_projection, self.text_tower.hidden_size, config.projection_dim
         )
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self._casts = 0
         self.post_init()
 
     @classmethod
@@ -207,7 +208,14 @@ class AlmModel(AlmPreTrainedModel):
         device = self.device
         autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
         versions = tuple((id(p), 0 if p.is_inference() else p._version) for p in self._text_parameters())
-        return device, self.dtype, autocast, self.text_tower.fast, versions
+        return device, self.dtype, autocast, self.text_tower.fast, self._casts, versions
+
+    def _apply(self, *args: Any, **kwargs: Any) -> AlmModel:
+        before = self.device, self.dtype
+        model = super()._apply(*args, **kwargs)
+        # `half().float()` leaves rounded weights in the same parameters, of the same type and version.
+        self._casts += (self.device, self.dtype) != before
+        return model
 
     def _text_parameters(self) -> list[nn.Parameter]:
         # `parameters()` also makes up names, which takes as long as a step of PALM.

@@ -107,10 +107,11 @@ def other_tower(model: PeftModel) -> None:
         changed_in_place,
         other_tower,
         lambda model: model.double(),
+        lambda model: model.half().float(),
         lambda model: model.set_classes(["rain", "cat"]),
         lambda model: setattr(model.alm.text_tower, "fast", "off"),
     ],
-    ids=["context", "tower", "type", "classes", "path"],
+    ids=["context", "tower", "type", "rounded", "classes", "path"],
 )
 def test_what_changed_is_read_again(
     change: Callable[[PeftModel], None], adapted: Callable[[str], PeftModel], audio_batch: dict[str, torch.Tensor]
