@@ -156,6 +156,8 @@ def test_deleting_an_inactive_adapter_leaves_no_trace(row, matrix, trained, logi
     before = containers(trained.model)
     trained.model.add_adapter("second", matrix[row].config())
     trained.model.delete_adapter("second")
+    with pytest.raises(ValueError, match="Adapter second does not exist"):
+        trained.model.delete_adapter("second")
     assert list(trained.model.peft_config) == trained.model.active_adapters == ["default"]
     assert containers(trained.model) == before
     assert torch.equal(logits(trained.model, audio_batch), trained.logits)

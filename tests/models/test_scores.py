@@ -145,6 +145,8 @@ def test_ties_take_the_lower_thresholds():
     assert fit_entailment_thresholds([0.1, 0.3, 0.5], ["contradiction", "neutral", "entailment"]) == (0.2, 0.4)
     # One hit lost wherever the cut lies: both thresholds as low as they can be.
     assert fit_entailment_thresholds([0.1, 0.3], ["entailment", "contradiction"]) == (-math.inf, -math.inf)
+    mixed = ["contradiction", "neutral", "contradiction", "neutral", "entailment"]
+    assert fit_entailment_thresholds([0.0, 0.25, 0.5, 0.75, 1.0], mixed) == (0.125, 0.875)
     assert fit_entailment_thresholds([0.1, 0.3], ["contradiction"] * 2) == (math.inf, math.inf)
     assert fit_entailment_thresholds(torch.tensor([0.3, 0.1]), ["neutral"] * 2) == (-math.inf, math.inf)
 
