@@ -3,8 +3,8 @@
     python benchmarks/cost_gpu.py --dtype fp32 --output benchmarks/results/cost_gpu
     python benchmarks/cost_gpu.py --dtype bf16 --output benchmarks/results/cost_gpu
 
-Each command takes less than ten minutes and writes one JSON file per measurement. It measures the steps that
-`cost.py` measures on the CPU, forward and backward from audio features that are at hand: "eager" is ours as it is,
+Each command is meant to take less than ten minutes and writes one JSON file per measurement: the steps that `cost.py`
+measures on the CPU, forward and backward from audio features that are at hand: "eager" is ours as it is,
 "compiled" ours under `torch.compile` (on a GPU with CUDA graphs), "plain" CoOp with `fast="off"`, "padded 77" and
 "padded 40" the published way. fp32 is without TF32, bf16 is autocast. `--device cpu` tries the script out: seconds are
 wall time then, and what only a GPU has is null.
