@@ -137,6 +137,8 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/cost_gpu"), help="folder of the results"
     )
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here; --device cpu tries the script out, at the speed of a CPU")
     args.output.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for name in args.only:
