@@ -52,7 +52,8 @@ class Contestant:
     neighbors: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stack", self.stack or self.label)
+        names = (self.stack or self.label).split("+")
+        object.__setattr__(self, "stack", "+".join(name.strip().lower() for name in names))
         self.config()
         check_template(self.template)
         if self.sentences is not None and self.descriptions is None:

@@ -146,6 +146,12 @@ def test_own_recipes_are_read_and_broken_files_named(tmp_path: Path) -> None:
         read_recipe(str(tmp_path / "code.yaml"))
 
 
+def test_stacks_may_be_written_with_blanks_and_capitals() -> None:
+    recipe = read_recipe("zebra-base-to-novel").with_methods(["CoOp + ZEBRA"], {"zebra.alpha": 0.3, "coop.n_ctx": 2})
+    [line] = recipe.methods
+    assert (line.config().alpha, line.config().prompt.n_ctx) == (0.3, 2)
+
+
 def test_files_hold_nothing_that_yaml_reads_as_something_else() -> None:
     for path in RECIPES.glob("*.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
