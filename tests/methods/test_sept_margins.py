@@ -81,6 +81,18 @@ def test_runs_of_one_process_share_them_without_the_disk(make_alm, margins):
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"normalize": False}, {"neighbors": NEIGHBORS | {"dog": ["a cat", "cat"]}}, {"template": "the sound of {}."}],
+    ids=["normalize", "order", "template"],
+)
+def test_a_process_keeps_those_of_other_options_apart(make_alm, margins, options):
+    with caching_in(None):
+        model = prompted(make_alm())
+        margins(model)
+        assert margins(prompted(model.unload(), **options))[1] == SENTENCES
+
+
 def test_a_process_does_not_mistake_a_changed_text_tower_for_what_it_was(make_alm, margins):
     with caching_in(None):
         model = prompted(make_alm())
