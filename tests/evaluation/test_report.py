@@ -98,6 +98,19 @@ def test_one_seed_of_zero_shot_stands_for_all(base_to_novel_rows: Rows) -> None:
     ]
 
 
+def test_a_run_that_is_the_same_with_every_seed_counts_once(make_row: MakeRow) -> None:
+    """Two zero-shot lines, three seeds, four folds: four runs each, not twelve that would look three times as sure."""
+    rows = [
+        make_row(method, seed, str(fold), base=base + 0.1 * fold, novel=0.5, trainable_parameters=0)
+        for method, base in (("zero-shot", 0.5), ("bare names", 0.45))
+        for seed in (0, 1, 2)
+        for fold in range(4)
+    ]
+    zero_shot, bare = (c for c in compare(rows, "zero-shot") if c.figure.name == "base")
+    assert zero_shot.interval == bootstrap_interval([0.5, 0.6, 0.7, 0.8], [1 / 4] * 4)
+    assert (bare.pairs, bare.p) == (4, 2 / 2**4)
+
+
 def test_a_learning_method_is_paired_seed_by_seed(base_to_novel_rows: Rows) -> None:
     fewer = [row for row in base_to_novel_rows if row["method"] != "coop" or row["seed"] == 0]
     pairs = {c.method: c.pairs for c in compare(fewer, "coop")}
