@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AlmPromptError
 from .benchmark_data import list_datasets, open_datasets
 from .benchmark_options import BenchmarkDataOptions, RecipeOptions, RunnerOptions
-from .options import ModelOptions
+from .options import CachedModelOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(argv: list[str]) -> None:
         AlmPromptError: bad input, or runs that failed: all of them, or any with `--strict`.
     """
     parser = CommandParser(
-        "benchmark", DESCRIPTION, [BenchmarkDataOptions, ModelOptions, RecipeOptions, RunnerOptions]
+        "benchmark", DESCRIPTION, [BenchmarkDataOptions, CachedModelOptions, RecipeOptions, RunnerOptions]
     )
     parser.add_argument("recipe", nargs="?", help="name of a recipe, a YAML file of one, or `list`")
     data, model, changes, output, request = parser.parse(argv)
@@ -59,7 +59,7 @@ def _list_recipes() -> None:
 
 
 def _run_recipe(
-    name: str, data: BenchmarkDataOptions, model: ModelOptions, changes: RecipeOptions, output: RunnerOptions
+    name: str, data: BenchmarkDataOptions, model: CachedModelOptions, changes: RecipeOptions, output: RunnerOptions
 ) -> None:
     from ..evaluation.grid import plan_runs
     from ..evaluation.ranks import take_rank
@@ -98,7 +98,7 @@ def _run_recipe(
         raise AlmPromptError(f"{len(failures)} of {len(rows) + len(failures)} runs failed; they are listed above")
 
 
-def _changed(name: str, model: ModelOptions, changes: RecipeOptions) -> Recipe:
+def _changed(name: str, model: CachedModelOptions, changes: RecipeOptions) -> Recipe:
     """The recipe as the flags change it."""
     from ..evaluation.protocols import read_recipe
     from .loading import method_settings

@@ -13,8 +13,8 @@ from ..files import write_whole
 from .options import (
     AdapterOptions,
     BenchmarkOptions,
+    CachedModelOptions,
     DataOptions,
-    ModelOptions,
     RecordOptions,
     RunOptions,
     TrainingOptions,
@@ -36,7 +36,15 @@ COLUMNS = (
 
 def run(argv: list[str]) -> None:
     """Measure, print, and write the results where `--output-dir` says."""
-    options = [AdapterOptions, BenchmarkOptions, ModelOptions, DataOptions, TrainingOptions, RunOptions, RecordOptions]
+    options = [
+        AdapterOptions,
+        BenchmarkOptions,
+        CachedModelOptions,
+        DataOptions,
+        TrainingOptions,
+        RunOptions,
+        RecordOptions,
+    ]
     parser = CommandParser("evaluate", DESCRIPTION, options)
     adapter, benchmark, model, data, training, output, record, _ = parser.parse(argv)
     from ..evaluation.ranks import take_rank
@@ -61,7 +69,11 @@ def run(argv: list[str]) -> None:
 
 
 def _benchmark(
-    benchmark: BenchmarkOptions, model: ModelOptions, data: DataOptions, training: TrainingOptions, output: RunOptions
+    benchmark: BenchmarkOptions,
+    model: CachedModelOptions,
+    data: DataOptions,
+    training: TrainingOptions,
+    output: RunOptions,
 ) -> None:
     from ..data import AudioDataset, base_novel_classes
     from ..evaluation import markdown_table, run_benchmark
@@ -114,7 +126,9 @@ def _benchmark(
     print(f"written to {folder}: {written}; {TABLE_NAME} also compares with zero-shot and explains every column")
 
 
-def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, output: RunOptions, record: bool) -> None:
+def _accuracy(
+    adapter: str | None, model: CachedModelOptions, data: DataOptions, output: RunOptions, record: bool
+) -> None:
     from ..data import Split
     from ..evaluation import accuracy, macro_f1
     from ..evaluation.rows import RESULTS_NAME
@@ -150,7 +164,7 @@ def _accuracy(adapter: str | None, model: ModelOptions, data: DataOptions, outpu
         _record(folder, settings, [], time.perf_counter() - start, encoder_mode, classifier, results)
 
 
-def classify(adapter: str | None, model: ModelOptions, data: DataOptions) -> tuple[Any, list[int], AudioClips]:
+def classify(adapter: str | None, model: CachedModelOptions, data: DataOptions) -> tuple[Any, list[int], AudioClips]:
     """Classify the clips that an adapter was not trained on.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .inspect_options import ExplainOptions
-from .options import MethodOptions, ModelOptions
+from .options import CachedModelOptions, MethodOptions
 from .parser import CommandParser
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ DESCRIPTION = (
 
 def explain(argv: list[str]) -> None:
     """Print the path of every kind of text tower, then what a method gives one of them to do."""
-    options, method, model, _ = CommandParser("env", DESCRIPTION, [ExplainOptions, MethodOptions, ModelOptions]).parse(
-        argv
-    )
+    options, method, model, _ = CommandParser(
+        "env", DESCRIPTION, [ExplainOptions, MethodOptions, CachedModelOptions]
+    ).parse(argv)
     from peft import get_peft_model
     from transformers import set_seed
 

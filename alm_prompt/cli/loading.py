@@ -14,7 +14,7 @@ import yaml
 from ..errors import AlmPromptError
 from ..hub import TINY, TINY_FOLDER, read_config
 from ..loading import adapter_folder, attach_adapter, one_line, recorded_backbone
-from .options import DataOptions, ModelOptions
+from .options import CachedModelOptions, DataOptions, ModelOptions
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -152,7 +152,7 @@ def open_clips(options: DataOptions) -> AudioClips:
     return load_clips(options.data, **columns)
 
 
-def open_cache(options: ModelOptions, keep: bool = True) -> AudioFeatureCache:
+def open_cache(options: CachedModelOptions, keep: bool = True) -> AudioFeatureCache:
     """The cache of audio features that the flags ask for; without `keep`, one that reads and writes nothing."""
     from ..training import AudioFeatureCache
 

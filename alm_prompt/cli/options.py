@@ -25,21 +25,13 @@ class TextOptions:
 
 @dataclass
 class ModelOptions(TextOptions):
-    """The same, with sentences of its own for every class, and how its frozen audio features are kept."""
+    """The same, with sentences of its own for every class, and how they are computed."""
 
     descriptions: str | None = field(
         default=None,
         metadata={
             "help": "sentences that stand for the classes in place of name and template: a JSON file, or `shipped`"
         },
-    )
-    cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "folder of cached audio features and margins; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"},
-    )
-    no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
-    num_workers: int | None = field(
-        default=None, metadata={"help": "processes that read clips; if unset, one less than there are CPUs, at most 8"}
     )
     fast: Literal["auto", "off"] = field(
         default="auto",
@@ -52,6 +44,23 @@ class ModelOptions(TextOptions):
     def __post_init__(self) -> None:
         if not 0 < self.text_memory < math.inf:
             raise AlmPromptError(f"--text-memory must be greater than 0 GiB, got {self.text_memory}")
+
+
+@dataclass
+class CachedModelOptions(ModelOptions):
+    """The same, and how its frozen audio features are kept."""
+
+    cache_dir: str | None = field(
+        default=None,
+        metadata={"help": "folder of cached audio features and margins; $ALM_PROMPT_CACHE or ~/.cache/alm_prompt"},
+    )
+    no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
+    num_workers: int | None = field(
+        default=None, metadata={"help": "processes that read clips; if unset, one less than there are CPUs, at most 8"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_workers is not None and self.num_workers < 0:
             raise AlmPromptError(f"--num-workers must be at least 0, got {self.num_workers}")
 

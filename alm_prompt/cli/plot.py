@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
-from .options import AdapterOptions, DataOptions, ModelOptions, TextOptions
+from .options import AdapterOptions, CachedModelOptions, DataOptions, ModelOptions, TextOptions
 from .parser import CommandParser
 from .plot_options import (
     FigureOptions,
@@ -137,7 +137,7 @@ def _rows(options: ResultOptions, same: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _confusion(adapter: AdapterOptions, model: ModelOptions, data: DataOptions) -> Figure:
+def _confusion(adapter: AdapterOptions, model: CachedModelOptions, data: DataOptions) -> Figure:
     from ..evaluation.plots import confusion_matrix
     from .evaluate import classify
 
@@ -178,7 +178,7 @@ KINDS: dict[str, tuple[str, list[type], Callable[..., Figure]]] = {
     "tsne": ("classes and their neighbours in two dimensions", NEIGHBOR_OPTIONS, _tsne),
     "base-novel": ("novel against base accuracy of benchmark rows", [ResultOptions], _base_novel),
     "shots": ("accuracy of benchmark rows over shots", [ResultOptions, FigureOptions], _shots),
-    "confusion": ("which class is taken for which", [AdapterOptions, ModelOptions, DataOptions], _confusion),
+    "confusion": ("which class is taken for which", [AdapterOptions, CachedModelOptions, DataOptions], _confusion),
     "mixing": ("share of the learned vector that PALM learned per class", [OneAdapterOptions, TextOptions], _mixing),
     "losses": ("training loss and its parts over the steps", [LogOptions], _losses),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import caching_in
 from ..errors import AlmPromptError
-from .options import DataOptions, MethodOptions, ModelOptions, RunOptions, TrainingDataOptions, TrainingOptions
+from .options import CachedModelOptions, DataOptions, MethodOptions, RunOptions, TrainingDataOptions, TrainingOptions
 from .parser import CommandParser
 from .training_data import TrainingClips, TrainingSentences
 
@@ -29,7 +29,7 @@ PASSING = ("cache_dir", "no_cache", "num_workers", "text_memory")
 
 def run(argv: list[str]) -> None:
     """Train an adapter, save it with a record of the run, and print what to do next."""
-    options = [MethodOptions, ModelOptions, TrainingDataOptions, TrainingOptions, RunOptions]
+    options = [MethodOptions, CachedModelOptions, TrainingDataOptions, TrainingOptions, RunOptions]
     parsed = CommandParser("train", DESCRIPTION, options).parse(argv)
     from ..distributed import ending_together
     from .processes import join_processes
@@ -40,7 +40,7 @@ def run(argv: list[str]) -> None:
 
 def _train(
     method: MethodOptions,
-    model: ModelOptions,
+    model: CachedModelOptions,
     data: TrainingDataOptions,
     training: TrainingOptions,
     output: RunOptions,
@@ -97,7 +97,8 @@ def _train(
     adapted.active_peft_config.results.training |= {name: value for name, value in facts.items() if value is not None}
     trainer.save_model(str(folder / ADAPTER_NAME))
     results = {
-        "train_loss": outcome.training_loss,
+        # Upstream's mean over the run counts the steps before a resumption, but not their losses.
+        "last_loss": next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry),
         "steps": outcome.global_step,
         "trainable_parameters": adapted.get_nb_trainable_parameters()[0],
     }

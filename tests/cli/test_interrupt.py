@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ def test_train_goes_on_with_resume(world: Path, tmp_path: Path, capfd: pytest.Ca
     assert main([*train, str(broken), "--resume"]) == 0
     weights = [(run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (whole, broken)]
     assert weights[0] == weights[1]
+    results = [json.loads((run / "run.json").read_text())["results"] for run in (whole, broken)]
+    assert results[0] == results[1]
 
 
 def test_benchmark_goes_on_when_repeated(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
