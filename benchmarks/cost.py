@@ -175,6 +175,33 @@ def training_seconds(model: torch.nn.Module, dataset: FeatureDataset, steps: int
         )
 
 
+def first_pass(setting: Setting) -> dict[str, Any]:
+    """Measure the first pass over clips, with and without a process that reads them, and its parts alone."""
+    bench, clips = Bench(setting, setting.classes), 4 * setting.batch
+    processor = AlmProcessor(AlmFeatureExtractor(**setting.front_end), bench.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = write_recordings(Path(folder), clips, processor)
+        read = [processor(audio=clip.source) for clip in recordings]
+
+        def encode() -> None:
+            with torch.inference_mode():
+                for inputs in read:
+                    bench.zero_shot.get_audio_features(**inputs)
+
+        def whole(workers: int) -> Callable[[], Any]:
+            cache = AudioFeatureCache(enabled=False, num_workers=workers)
+            return lambda: cache.features(bench.zero_shot, processor, recordings, progress=False)
+
+        ways = {
+            "reading alone": lambda: [processor(audio=clip.source) for clip in recordings],
+            "tower alone": encode,
+            "no worker": whole(0),
+            "one worker": whole(1),
+        }
+        times = seconds_in_turns(ways, dict.fromkeys(ways, setting.repeats[0]))
+    return {"clips": clips, "seconds": {name: statistics.median(found) for name, found in times.items()}}
+
+
 def inference(setting: Setting) -> dict[str, Any]:
     """Measure one clip among 50 classes with CoOp, against the audio tower alone."""
     bench = Bench(setting, 2 * setting.classes)
@@ -258,6 +285,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
         setting, ("coop", "palm"), RUN_CLIPS, [(1, PROJECTIONS), (0, PROJECTIONS), (1, EVERYTHING)]
     ),
     "run-cocoop": lambda setting: whole_run(setting, ("cocoop",), 16, [(1, PROJECTIONS)]),
+    "first-pass": first_pass,
     "inference": inference,
     "growth": growth,
     "profile": profile,

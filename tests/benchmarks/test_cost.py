@@ -95,7 +95,7 @@ def test_whole_run_counts_the_pass_over_the_audio(cost, tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "measurement", ["inference", "growth", "profile", pytest.param("compile", marks=pytest.mark.slow)]
+    "measurement", ["first-pass", "inference", "growth", "profile", pytest.param("compile", marks=pytest.mark.slow)]
 )
 def test_measurement_runs(cost, tiny, measurement, monkeypatch):
     monkeypatch.setattr(cost, "COMPILER", {"backend": "eager"})
