@@ -154,11 +154,14 @@ def open_clips(options: DataOptions) -> AudioClips:
 
 def open_cache(options: CachedModelOptions, keep: bool = True) -> AudioFeatureCache:
     """The cache of audio features that the flags ask for; without `keep`, one that reads and writes nothing."""
+    import torch
+
     from ..training import AudioFeatureCache
 
     workers = options.num_workers
     if workers is None:
-        workers = min((os.cpu_count() or 1) - 1, MOST_WORKERS)
+        # Without a GPU the audio tower takes all cores, and who reads for it takes them away.
+        workers = min((os.cpu_count() or 1) - 1, MOST_WORKERS) if torch.cuda.is_available() else 0
     return AudioFeatureCache(options.cache_dir, keep and not options.no_cache, workers)
 
 

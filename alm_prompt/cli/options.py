@@ -56,7 +56,8 @@ class CachedModelOptions(ModelOptions):
     )
     no_cache: bool = field(default=False, metadata={"help": "compute audio features and margins afresh and keep none"})
     num_workers: int | None = field(
-        default=None, metadata={"help": "processes that read clips; if unset, one less than there are CPUs, at most 8"}
+        default=None,
+        metadata={"help": "processes that read clips; if unset, CPUs - 1 (at most 8) with a GPU, none without"},
     )
 
     def __post_init__(self) -> None:
