@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from alm_prompt import AlmPromptError, CoOpPromptConfig, DePTPromptConfig
+from alm_prompt import AlmPromptError, CoOpPromptConfig, DePTPromptConfig, PalmPromptConfig, ZebraPromptConfig
 
 
 @pytest.fixture
@@ -109,6 +109,39 @@ def test_concatenated_head_equals_a_hand_written_loop(make_tiny_alm, audio_batch
         head_loss += hand_cross_entropy(logits, label)
     assert output.losses["transfer"].item() == pytest.approx(0.7 * head_loss / len(audio_batch["labels"]), abs=1e-9)
     assert torch.equal(output.logits, coop.logits)
+
+
+def test_head_over_palm_reads_the_mixed_text_features(make_tiny_alm, audio_batch):
+    torch.manual_seed(0)
+    palm = get_peft_model(make_tiny_alm(), PalmPromptConfig()).double()
+    mixed = palm(**audio_batch).text_embeds
+    torch.manual_seed(0)
+    config = DePTPromptConfig(prompt=PalmPromptConfig(), fusion=False)
+    model = get_peft_model(make_tiny_alm(), config).double()
+    tensors = model.base_model.model.class_head.tensors("default")
+    output = model(**audio_batch)
+    head_loss = 0.0
+    for row, label in enumerate(audio_batch["labels"].tolist()):
+        head_loss += hand_cross_entropy(hand_head(tensors, "audio", audio_batch["audio_features"][row]), label)
+        head_loss += hand_cross_entropy(hand_head(tensors, "text", mixed[label]), label)
+    expected = 0.7 * head_loss / (2 * len(audio_batch["labels"]))
+    assert output.losses["transfer"].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_loss_under_zebra_is_that_of_fused_similarities(make_tiny_alm, audio_batch):
+    coop, _ = coop_reference(make_tiny_alm, audio_batch)
+    zero_shot = make_tiny_alm().double()(audio_features=audio_batch["audio_features"]).logits
+    torch.manual_seed(0)
+    config = ZebraPromptConfig(prompt=DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4)), alpha=0.2)
+    model = get_peft_model(make_tiny_alm(), config).double()
+    labels = audio_batch["labels"].tolist()
+    # The head votes in the prediction; the cross-entropy is of the similarities, before its vote.
+    fused = [
+        [0.2 * prompted + 0.8 * frozen for prompted, frozen in zip(*rows, strict=True)]
+        for rows in zip(coop.logits.tolist(), zero_shot.tolist(), strict=True)
+    ]
+    expected = 0.3 * sum(map(hand_cross_entropy, fused, labels)) / len(labels)
+    assert model(**audio_batch).losses["cross_entropy"].item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_head_needs_an_output_per_training_class(tiny_alm):
