@@ -42,11 +42,15 @@ class TrainingClips:
 
         Returns:
             What tells the draw from others; `evaluate` leaves out the clips that an adapter was `trained_on`.
+
+        Raises:
+            AlmPromptError: a class has too few clips, or one recording was drawn under two labels.
         """
         from ..audio.waveform import content_hash
-        from ..data import Split, sample_shots
+        from ..data import Split, check_labels, sample_shots
 
         self.clips = sample_shots(self.clips.select(labels=class_names), self.shots, self.seed, self.allow_fewer)
+        check_labels(self.clips)
         names = self.clips.class_names
         whole = Split(self.clips, self.clips[:0], tuple(names), (), None, self.seed, self.shots)
         return {
