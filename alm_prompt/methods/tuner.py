@@ -119,12 +119,17 @@ class PromptTuner(BaseTuner):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+def can_be_loaded(value: torch.Tensor) -> bool:
+    """Whether an adapter may hold these numbers: finite ones that are not absurdly large."""
+    return bool((value.float().abs() <= LARGEST_WEIGHT).all())
+
+
 def _check_tensor(name: str, value: torch.Tensor, shape: torch.Size) -> None:
     if value.shape != shape:
         raise AlmPromptError(
             f"the adapter's tensor {name!r} has shape {list(value.shape)}, its config asks for {list(shape)}"
         )
-    if not (value.float().abs() <= LARGEST_WEIGHT).all():
+    if not can_be_loaded(value):
         raise AlmPromptError(
             f"the adapter's tensor {name!r} holds NaN or infinite numbers, or some beyond {LARGEST_WEIGHT:g}; train "
             "or fetch it again"

@@ -49,6 +49,10 @@ class AlmTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(
         default=2, metadata={"help": "Checkpoints to keep; the best and the last one always stay."}
     )
+    # Upstream's filter has the host wait for the GPU in every step, to log a mean in place of a loss that diverged.
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Log the mean loss so far in place of one that is NaN or infinite."}
+    )
     # The order of the types is that of transformers: HfArgumentParser fails on any other.
     report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Experiment trackers to report to: 'none', 'all' or their names."}

@@ -12,7 +12,9 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..errors import AlmPromptError
 from ..methods import PromptConfig
+from ..methods.tuner import can_be_loaded
 from . import checkpoints
 
 
@@ -67,6 +69,19 @@ class SavingTrainer(Trainer):
         config = model.active_peft_config if isinstance(model, PeftModel) else None
         return [config] if isinstance(config, PromptConfig) else []
 
+    def _check_not_diverged(self) -> None:
+        """Refuse to go on with, or to save, numbers that no adapter could be loaded with.
+
+        Raises:
+            AlmPromptError: with the first tensor at fault and the way out.
+        """
+        for name, parameter in self.accelerator.unwrap_model(self.model).named_parameters():
+            if parameter.requires_grad and not can_be_loaded(parameter.detach()):
+                raise AlmPromptError(
+                    f"training diverged: after step {self.state.global_step} {name.rpartition('learned_')[2]!r} holds "
+                    f"NaN, infinite or huge numbers; choose a learning rate below {self.args.learning_rate:g}"
+                )
+
     def _get_output_dir(self, trial: Any) -> str:
         """Return the folder of the run, or of its staging area while a checkpoint is being written."""
         return super()._get_output_dir(trial) if self._staging_dir is None else str(self._staging_dir)
@@ -77,7 +92,11 @@ class SavingTrainer(Trainer):
         Upstream writes file after file into `checkpoint-<step>` and deletes old checkpoints in place: a process killed
         meanwhile leaves a folder that looks like a checkpoint. Here upstream writes into a staging folder (where it
         finds nothing to delete), and the result is renamed.
+
+        Raises:
+            AlmPromptError: training diverged; the checkpoints before stay.
         """
+        self._check_not_diverged()
         run_dir = Path(self._get_output_dir(trial))
         self._staging_dir = run_dir / checkpoints.STAGING_NAME
         staged = self._staging_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

@@ -79,7 +79,7 @@ class AlmTrainer(SavingTrainer):
 
         Raises:
             AlmPromptError: if `args.output_dir` holds a run and neither `resume_from_checkpoint` nor
-                `args.overwrite_output_dir` says what to do with it, or the checkpoint is damaged.
+                `args.overwrite_output_dir` says what to do with it, the checkpoint is damaged, or training diverged.
         """
         run_dir = Path(self._get_output_dir(trial))
         if resume_from_checkpoint is True:
@@ -107,6 +107,7 @@ class AlmTrainer(SavingTrainer):
             trial=trial,
             ignore_keys_for_eval=ignore_keys_for_eval,
         )
+        self._check_not_diverged()
         clips = len(self.train_dataset) if has_length(self.train_dataset) else None
         self._note_results(training_results(self.args, clips, outcome.global_step, self.accelerator.num_processes))
         return outcome

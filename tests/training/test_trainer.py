@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,27 @@ def test_one_process_takes_one_gpu(
     trainer = AlmTrainer(model=prompted("coop"), args=args, train_dataset=clips)
     assert trainer.args.n_gpu == 1
     assert [record.message.partition(",")[0] for record in caplog.records] == ["2 GPUs but one process"]
+
+
+def test_training_that_diverges_ends_with_a_word_and_keeps_what_was_good(
+    prompted: Build, arguments: Arguments, clips: Clips
+) -> None:
+    def overflow(outputs: Any, labels: torch.Tensor, head: Any) -> dict[str, torch.Tensor]:
+        return {"overflow": outputs.logits.sum() * (math.inf if trainer.state.global_step >= 2 else 1.0)}
+
+    args = arguments(save_strategy="steps", save_steps=1, logging_strategy="steps", logging_steps=1)
+    trainer = AlmTrainer(model=prompted("coop"), args=args, train_dataset=clips, loss_hooks=[overflow])
+    with pytest.raises(
+        AlmPromptError, match=r"training diverged: after step 3 'context\S*' .* learning rate below 0\.05"
+    ):
+        trainer.train()
+    assert sorted(path.name for path in Path(args.output_dir).iterdir()) == ["checkpoint-1", "checkpoint-2"]
+    assert not math.isfinite(trainer.state.log_history[-1]["loss"])
+
+
+def test_training_that_diverges_without_checkpoints_is_told_at_its_end(
+    prompted: Build, arguments: Arguments, clips: Clips
+) -> None:
+    trainer = AlmTrainer(model=prompted("coop"), args=arguments(learning_rate=1e30), train_dataset=clips)
+    with pytest.raises(AlmPromptError, match=r"training diverged: .* choose a learning rate below 1e\+30"):
+        trainer.train()
