@@ -82,7 +82,8 @@ def _run_recipe(
     store = RowStore(output.output_dir)
     runner = Runner(alm, processor, runs, store, open_cache(model), rank, data.keep_duplicates)
     if output.dry_run:
-        _print_costs(recipe, runner, impossible)
+        if rank.index == 0:
+            _print_costs(recipe, runner, impossible)
         return
     start = time.perf_counter()
     for row in impossible:

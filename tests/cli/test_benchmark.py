@@ -126,6 +126,15 @@ def test_estimates_keep_nothing_where_nothing_is_to_be_kept(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_of_several_processes_prints_the_estimates(
+    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    for variable, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(variable, value)
+    assert main(small("templates", standins, tmp_path / "run", "--dry-run", "--no-cache")) == 0
+    assert capfd.readouterr().out == ""
+
+
 def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, capfd) -> None:
     prompts = small("reclap-prompts", standins, tmp_path)
     methods = ["--methods", "template", "3 descriptions"]

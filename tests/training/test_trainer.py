@@ -191,9 +191,7 @@ def test_training_that_diverges_ends_with_a_word_and_keeps_what_was_good(
 
     args = arguments(save_strategy="steps", save_steps=1, logging_strategy="steps", logging_steps=1)
     trainer = AlmTrainer(model=prompted("coop"), args=args, train_dataset=clips, loss_hooks=[overflow])
-    with pytest.raises(
-        AlmPromptError, match=r"training diverged: after step 3 'context\S*' .* learning rate below 0\.05"
-    ):
+    with pytest.raises(AlmPromptError, match=r"after step 3 'context\S*' .* learning rate below 0\.05"):
         trainer.train()
     assert sorted(path.name for path in Path(args.output_dir).iterdir()) == ["checkpoint-1", "checkpoint-2"]
     assert not math.isfinite(trainer.state.log_history[-1]["loss"])
