@@ -18,7 +18,7 @@ REFERENCE = "zero-shot"
 HOW_TO_READ = (
     "Figures are accuracies in percent: mean over folds, then over data sets, then over seeds; ± is the sample "
     "deviation (n - 1) over seeds. learned: trained numbers. s/run: seconds of one run.",
-    "Audio: of a clip that is longer than the model takes, the centre, in training and in tests; the published loaders "
+    "Audio: of a clip that is longer than the model takes, the centre, in training and in tests; published loaders "
     "draw the place at random.",
     "base, novel: clips told apart among their own half of the classes (separate form, as published). (g): among all "
     "classes (generalised form). novel to base: share of novel clips given to a base class; lower is better.",
