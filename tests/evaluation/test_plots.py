@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_tsne_ties_every_neighbour_to_its_class() -> None:
     for one, other in zip(first.lines, second.lines, strict=True):
         np.testing.assert_array_equal(one.get_data(), other.get_data())
     assert f"{100 * given.share_at_own_class():.0f} %" in first.get_title()
+
+
+def test_names_of_classes_at_one_place_do_not_cover_each_other() -> None:
+    given = texts(5)
+    given.classes[1] = given.classes[0]
+    figure = neighbor_tsne({"zero-shot": given})
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_scatter_shows_means_over_seeds_and_the_zero_shot_lines(make_row: MakeRow) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 from sklearn.manifold import TSNE
 
 from ...errors import AlmPromptError
@@ -17,9 +18,14 @@ from .style import COLOURS, COLUMN, MARKERS, PAGE, ROW, SHORT_LIST, SMALL, TINY,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
     from peft import PeftModel
 
     from ...models import AlmForAudioClassification
+
+# Where a name can stand beside its point, the best place first.
+SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+NAME_DISTANCE = 3.5  # points
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,10 @@ def neighbor_tsne(models: Mapping[str, ClassTexts], seed: int = 0) -> Figure:
         axes.set_title(f"{name}: {100 * texts.share_at_own_class():.0f} % of neighbours nearest to their class")
         frameless(axes)
     figure.supxlabel("large: classes, small and tied to them: their neighbours (t-SNE, no units)", fontsize=SMALL)
+    # Only where everything else has its place is it known which names would meet.
+    figure.draw_without_rendering()
+    for axes in drawn:
+        _keep_names_apart(axes)
     return figure
 
 
@@ -156,6 +166,29 @@ def _tie_neighbors(axes: Axes, names: Sequence[str], classes: np.ndarray, neighb
         axes.plot(*terms.T, **look, linestyle="none", markersize=size / 2.5, alpha=0.6, markeredgewidth=0, zorder=2)
         axes.plot(*place, **look, markersize=size, markeredgecolor="black", markeredgewidth=0.8, zorder=3)
         text = axes.annotate(
-            name.replace("_", " "), place, xytext=(size - 2, 3), textcoords="offset points", fontsize=SMALL, zorder=4
+            name.replace("_", " "), place, xytext=(0, 0), textcoords="offset points", fontsize=SMALL, zorder=4
         )
         text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+
+
+def _keep_names_apart(axes: Axes) -> None:
+    """Put every name on that side of its class where it covers least of the other classes and of earlier names."""
+    marker = 2 * NAME_DISTANCE * axes.figure.dpi / 72
+    points = axes.transData.transform([text.xy for text in axes.texts])
+    taken = [Bbox.from_bounds(x - marker / 2, y - marker / 2, marker, marker) for x, y in points]
+    for text in axes.texts:
+        covered = []
+        for side in SIDES:
+            _put_aside(text, side)
+            box = text.get_window_extent()
+            shared = [common for other in taken if (common := Bbox.intersection(box, other)) is not None]
+            covered.append(sum(common.width * common.height for common in shared))
+        _put_aside(text, SIDES[int(np.argmin(covered))])
+        taken.append(text.get_window_extent())
+
+
+def _put_aside(text: Annotation, side: tuple[int, int]) -> None:
+    right, up = side
+    text.set_position((NAME_DISTANCE * right, NAME_DISTANCE * up))
+    text.set_ha(("right", "center", "left")[right + 1])
+    text.set_va(("top", "center", "bottom")[up + 1])
