@@ -181,6 +181,10 @@ def test_accuracy_over_shots(make_row: MakeRow) -> None:
     assert shown["coop"] == [pytest.approx((1, 57)), pytest.approx((4, 63))]
     assert [y for _, y in shown["zero-shot"]] == pytest.approx([30, 30])
     assert words(axes.xaxis) == ["1", "4"]
+    assert axes.get_ylabel() == "accuracy, %"
+    both = marks(accuracy_over_shots([*rows, *(row | {"method": "palm"} for row in rows[:4])]).axes[0])
+    for (one, _), (other, _), shots in zip(both["coop"], both["palm"], (1, 4), strict=True):
+        assert 0.9 * shots < one < shots < other < 1.1 * shots
     with pytest.raises(AlmPromptError, match="method 'coop' has no figure 'novel'"):
         accuracy_over_shots(rows, "novel")
     with pytest.raises(AlmPromptError, match="no complete runs to draw"):

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...errors import AlmPromptError
+from ..report.figures import FIGURES
 from ..report.summaries import Row, dataset_of, part_of, summarise, whole_seeds
 from .style import COLUMN, LINES, PAGE, SMALL, mark, styled
 
@@ -21,6 +22,8 @@ FORMS = {
 }
 ZERO_SHOT = "zero-shot"
 LEGEND_COLUMNS = 4
+OCTAVES_APART = 0.06
+LABELS = {figure.name: figure.label for figure in FIGURES}
 BAR = {"ecolor": "0.6", "elinewidth": 0.6}
 
 Scores = Mapping[str, tuple[float, float]]
@@ -152,8 +155,11 @@ def accuracy_over_shots(rows: Sequence[Row], key: str = "accuracy", reference: s
     by_shots = {count: scores([row for row in trained if row["shots"] == count], key) for count in shots}
     figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
     axes = figure.subplots()
-    for number, method in enumerate(dict.fromkeys(row["method"] for row in trained)):
-        points = [(count, *found[method]) for count, found in by_shots.items() if method in found]
+    methods = list(dict.fromkeys(row["method"] for row in trained))
+    for number, method in enumerate(methods):
+        # Side by side, so that the bars of one number of shots do not hide each other.
+        aside = 2 ** (OCTAVES_APART * (number - (len(methods) - 1) / 2))
+        points = [(count * aside, *found[method]) for count, found in by_shots.items() if method in found]
         line = {"linestyle": LINES[number % len(LINES)], "capsize": 2}
         axes.errorbar(*zip(*points, strict=True), label=method, **line, **BAR, **mark(number))
     # Zero-shot runs of several numbers of shots are the same run.
@@ -165,7 +171,7 @@ def accuracy_over_shots(rows: Sequence[Row], key: str = "accuracy", reference: s
     axes.set_xticks(shots, labels=map(str, shots))
     axes.minorticks_off()
     axes.set_xlabel("training clips per class")
-    axes.set_ylabel(f"{key.replace('_', ' ')} (%)")
+    axes.set_ylabel(f"{LABELS[key]}, %")
     axes.set_title(measured_on(trained))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
