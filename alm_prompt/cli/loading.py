@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..models import AlmForAudioClassification, AlmProcessor
     from ..training import AudioFeatureCache
 
-SHIPPED = "shipped"
 REAL_MODEL = "laion/clap-htsat-unfused"
 # More processes than this read clips faster than any tower encodes them.
 MOST_WORKERS = 8
@@ -130,13 +129,10 @@ def set_classes(model: AlmForAudioClassification, class_names: Sequence[str], op
     Raises:
         AlmPromptError: descriptions that cannot be read, or lack a class.
     """
-    from ..prompts import read_descriptions, shipped_descriptions
+    from ..prompts import open_descriptions
 
-    descriptions = None
-    if options.descriptions == SHIPPED:
-        descriptions = shipped_descriptions(class_names)
-    elif options.descriptions is not None:
-        descriptions = read_descriptions(options.descriptions)
+    source = options.descriptions
+    descriptions = None if source is None else open_descriptions(source, class_names)
     model.set_classes(class_names, template=options.template, descriptions=descriptions)
 
 

@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AlmPromptError
 from ..methods import parse_method
 from ..methods.expression import neighbor_options
-from ..prompts import (
-    checked_descriptions,
-    checked_neighbors,
-    read_descriptions,
-    read_neighbors,
-    sample_sentences,
-    shipped_descriptions,
-)
+from ..prompts import checked_neighbors, open_descriptions, read_neighbors, sample_sentences
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-
-SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -97,11 +88,7 @@ class Contestant:
         Raises:
             AlmPromptError: descriptions that cannot be read, lack a class, or are too few.
         """
-        found = None
-        if self.descriptions == SHIPPED:
-            found = shipped_descriptions(class_names)
-        elif self.descriptions is not None:
-            found = checked_descriptions(read_descriptions(self.descriptions), class_names)
+        found = None if self.descriptions is None else open_descriptions(self.descriptions, class_names)
         if found is not None and self.sentences is not None:
             found = sample_sentences(found, self.sentences, seed)
         return {"template": self.template or template, "descriptions": found}

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
-from .checks import same_text, shortened
+from .checks import checked_descriptions, same_text, shortened
 
 _DATA = Path(__file__).parent / "data"
+
+SHIPPED = "shipped"  # in place of a file
 
 
 def templates() -> list[str]:
@@ -112,6 +114,21 @@ def shipped_descriptions(class_names: Sequence[str]) -> dict[str, list[str]]:
         AlmPromptError: no set has all of the classes.
     """
     return _shipped("descriptions", class_names)
+
+
+def open_descriptions(source: str, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Descriptions of the classes from where a flag or a recipe says.
+
+    Args:
+        source: a JSON file, or "shipped".
+        class_names: classes that each need at least one.
+
+    Raises:
+        AlmPromptError: the file cannot be read, or the descriptions lack a class.
+    """
+    if source == SHIPPED:
+        return shipped_descriptions(class_names)
+    return checked_descriptions(read_descriptions(source), class_names)
 
 
 def _classes_of(kind: str, set_name: str) -> dict[str, list[str]]:
