@@ -62,15 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        line, code = _line_of(error)
-        print(f"error: {' '.join(line.split())}", file=sys.stderr)
-        return code
+        reason, code = _line_of(error)
+        line = f"error: {' '.join(reason.split())}"
     except KeyboardInterrupt:
-        pass
+        line, code = "; ".join(["interrupted", *GOES_ON.get(arguments[0], ())]), INTERRUPTED
     # Progress bars end with what they belonged to; the line stands below them.
     gc.collect()
-    print("; ".join(["interrupted", *GOES_ON.get(arguments[0], ())]), file=sys.stderr)
-    return INTERRUPTED
+    print(line, file=sys.stderr)
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -107,6 +107,16 @@ def test_training_clip_with_two_labels_is_named(refused: Refused, world: Path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_training_that_diverges_is_told_below_its_progress_bar(
+    world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rate = ["--learning-rate", "1e30", "--epochs", "2", "--shots", "2", "--no-cache"]
+    assert main(["train", "--data", str(world), *rate, "--output-dir", str(tmp_path / "run")]) == 2
+    error = capfd.readouterr().err
+    assert "it/s]" in error
+    assert error.rstrip().split("\n")[-1].startswith("error: training diverged")
+
+
 @pytest.mark.parametrize("write", [lambda path: path.write_text("text"), lambda path: path.write_bytes(b""), None])
 def test_predict_names_a_bad_file(
     refused: Refused, adapter: Path, tmp_path: Path, write: Callable[[Path], object] | None
