@@ -176,8 +176,9 @@ def classify(adapter: str | None, model: CachedModelOptions, data: DataOptions) 
         The classifier, per clip the index of the predicted class, and the clips.
 
     Raises:
-        AlmPromptError: something cannot be opened, or all clips were in training.
+        AlmPromptError: something cannot be opened, all clips were in training, or one recording has two labels.
     """
+    from ..data import check_labels
     from ..evaluation import predict_features
     from .loading import check_several, open_cache, open_classifier, open_clips
 
@@ -185,6 +186,7 @@ def classify(adapter: str | None, model: CachedModelOptions, data: DataOptions) 
     check_several(data.classes or clips.class_names)
     classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)
+    check_labels(clips)
     cache = open_cache(model, keep=classifier.class_head.encoder_mode == "frozen")
     predictions = predict_features(classifier, cache.features(classifier, processor, clips))
     return classifier, predictions, clips

@@ -97,14 +97,15 @@ def test_unreadable_training_clip_is_named_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_training_clip_with_two_labels_is_named(refused: Refused, world: Path, tmp_path: Path) -> None:
+def test_clip_with_two_labels_is_named(refused: Refused, world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for name in ("hand drum", "ocean waves"):
         shutil.copytree(world / name, data / name)
     shutil.copyfile(data / "hand drum" / "0001.wav", data / "ocean waves" / "0001.wav")
-    message = refused("train", "--data", data, "--shots", "100", "--allow-fewer", "--output-dir", tmp_path / "run")
-    assert "are the same audio under two labels: correct one, or remove one" in message
-    assert not (tmp_path / "run").exists()
+    for command in (["train", "--shots", "100", "--allow-fewer"], ["evaluate"]):
+        message = refused(*command, "--data", data, "--output-dir", tmp_path / "run")
+        assert "are the same audio under two labels: correct one, or remove one" in message
+        assert not (tmp_path / "run").exists()
 
 
 def test_training_that_diverges_is_told_below_its_progress_bar(
