@@ -70,7 +70,7 @@ The bundled tiny model, {base} training classes, a batch of {clips} clips.
   on waveforms without labels, is no training step.
 - **prompts per step**: texts that the text tower reads in a training step, once everything that does not depend on
   learned numbers has been computed.
-- **per prediction**: the same for a batch that is classified after a first one. 0 leaves products of matrices alone.
+- **per prediction**: the same for a batch that is classified after a first one. 0: only products of matrices are left.
 - **class vectors**: `fixed`: a prediction is the cosine with one vector per class, which can be taken elsewhere;
   `per clip`: every clip has its own; `not all`: the prediction is more than that cosine.
 - **other classes**: {novel} that nobody trained on. `learned`: their logits move with what was learned; `in part`:

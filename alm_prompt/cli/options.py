@@ -70,7 +70,11 @@ class CachedModelOptions(ModelOptions):
 class DataOptions:
     """Which clips, and which of their classes."""
 
-    data: str = field(metadata={"help": "folder with one sub-folder per class, or a CSV file"})
+    data: str = field(
+        metadata={
+            "help": "folder with one sub-folder per class or a metadata.csv, a CSV file, or a data set of the Hub"
+        }
+    )
     audio_dir: str | None = field(default=None, metadata={"help": "folder that the CSV's paths start from"})
     path_column: str = field(default="path", metadata={"help": "CSV column of the audio file's path"})
     label_column: str = field(default="classname", metadata={"help": "CSV column of the class name"})
@@ -83,7 +87,11 @@ class TrainingDataOptions(DataOptions):
     """The same, or sentences that stand in for clips."""
 
     data: str | None = field(
-        default=None, metadata={"help": "folder with one sub-folder per class, or a CSV file; not with --audio-free"}
+        default=None,
+        metadata={
+            "help": "folder with one sub-folder per class or a metadata.csv, a CSV file, or a data set of the Hub; "
+            "not with --audio-free"
+        },
     )
     audio_free: bool = field(
         default=False, metadata={"help": "learn from sentences about the --classes in place of clips"}
