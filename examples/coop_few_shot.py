@@ -13,6 +13,7 @@ from transformers import HfArgumentParser, set_seed
 from alm_prompt import (
     AlmForAudioClassification,
     AlmProcessor,
+    AlmPromptError,
     AlmTrainer,
     AlmTrainingArguments,
     AudioFeatureCache,
@@ -45,6 +46,8 @@ def main() -> None:
     train = sample_shots(clips, args.shots, seed=training_args.seed)
     trained = {clip.clip_id for clip in train}
     test = AudioClips((clip for clip in clips if clip.clip_id not in trained), clips.class_names)
+    if not len(test):
+        raise AlmPromptError(f"no clip is left to measure on beside {args.shots} per class; give fewer --shots")
 
     # 2. The frozen model: zero-shot. Its audio features are computed once.
     alm = AlmForAudioClassification.from_pretrained(args.model, class_names=clips.class_names).to(training_args.device)

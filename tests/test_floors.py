@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A file may import from the floors below its own and from its own room.
 FLOORS = (
-    ("errors", "versions", "cache", "distributed", "files"),
+    ("errors", "versions", "cache", "distributed", "files", "yaml_text"),
     ("registry", "outputs"),
     ("audio", "losses", "prompts", "hub"),
     ("data",),

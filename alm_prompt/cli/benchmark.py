@@ -66,12 +66,12 @@ def _run_recipe(
     from ..evaluation.rows import RowStore
     from ..evaluation.runner import Runner
     from .loading import TINY, open_cache, open_model
-    from .run_folder import check_writable
+    from .run_folder import BENCHMARK_PARTS, check_output_dir
 
     rank = take_rank()
     recipe = _changed(name, model, changes)
     if output.output_dir is not None:
-        check_writable(Path(output.output_dir), "--output-dir")
+        check_output_dir(output.output_dir, BENCHMARK_PARTS, resume=True)
     elif not output.dry_run:
         raise AlmPromptError("--output-dir is missing; name the folder for the benchmark's rows and table")
     recipe, datasets = open_datasets(recipe, data, quiet=rank.index > 0)

@@ -48,12 +48,13 @@ def run(argv: list[str]) -> None:
     parser = CommandParser("evaluate", DESCRIPTION, options)
     adapter, benchmark, model, data, training, output, record, _ = parser.parse(argv)
     from ..evaluation.ranks import take_rank
-    from .run_folder import check_output_dir
+    from .run_folder import BENCHMARK_PARTS, MEASUREMENT_PARTS, check_output_dir
 
     if take_rank().index:
         return  # Of the processes of a launcher, one measures and writes.
     if output.output_dir is not None:
-        check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
+        parts = BENCHMARK_PARTS if benchmark.base_to_novel else MEASUREMENT_PARTS
+        check_output_dir(output.output_dir, parts, resume=output.resume, overwrite=output.overwrite)
     if record.record and (adapter.adapter is None or not Path(adapter.adapter).is_dir()):
         raise AlmPromptError("--record writes into the folder of an adapter; name one with --adapter")
     if benchmark.base_to_novel:
@@ -62,9 +63,7 @@ def run(argv: list[str]) -> None:
         _benchmark(benchmark, model, data, training, output)
     else:
         if benchmark != BenchmarkOptions() or training != TrainingOptions():
-            raise AlmPromptError(
-                "methods, seeds, folds and training flags belong to the benchmark; add --base-to-novel"
-            )
+            raise AlmPromptError("methods, seeds and training flags belong to the benchmark; add --base-to-novel")
         _accuracy(adapter.adapter, model, data, output, record.record)
 
 
@@ -88,7 +87,6 @@ def _benchmark(
         set_classes,
         spoken_name,
     )
-    from .run_folder import open_output_dir
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the benchmark's rows and table")
@@ -101,8 +99,6 @@ def _benchmark(
     name = Path(data.data).stem
     dataset = AudioDataset.from_clips(name, clips.select(labels=alm.class_names))
     folder = Path(output.output_dir)
-    if output.overwrite:
-        open_output_dir(folder, overwrite=True)
     start = time.perf_counter()
     result = run_benchmark(
         alm,
@@ -110,12 +106,13 @@ def _benchmark(
         dataset,
         methods,
         seeds=benchmark.seeds,
-        folds=benchmark.folds,
+        folds=data.folds,
         shots=training.shots,
         allow_fewer=training.allow_fewer,
         training_args=training.trainer_arguments(),
         cache=open_cache(model),
         output_dir=folder,
+        overwrite=output.overwrite,
     )
     title = f"Base to novel: {model.model or TINY} on {name}"
     result.save(folder, title)
@@ -134,7 +131,7 @@ def _accuracy(
     from ..evaluation.rows import RESULTS_NAME
     from ..hub import record_results
     from .loading import spoken_name
-    from .run_folder import open_output_dir
+    from .run_folder import MEASUREMENT_PARTS, open_output_dir
 
     start = time.perf_counter()
     classifier, predictions, clips = classify(adapter, model, data)
@@ -157,7 +154,7 @@ def _accuracy(
         record_results(adapter, figures, dataset=Path(data.data).name, split=measured.hash, protocol=how)
     if output.output_dir is not None:
         folder = Path(output.output_dir)
-        open_output_dir(folder, overwrite=output.overwrite)
+        open_output_dir(folder, MEASUREMENT_PARTS, overwrite=output.overwrite)
         write_whole(folder / RESULTS_NAME, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         settings = {"adapter": adapter, **vars(model), **vars(data)}
         encoder_mode = classifier.class_head.encoder_mode
@@ -180,9 +177,9 @@ def classify(adapter: str | None, model: CachedModelOptions, data: DataOptions) 
     """
     from ..data import check_labels
     from ..evaluation import predict_features
-    from .loading import check_several, open_cache, open_classifier, open_clips
+    from .loading import check_several, open_cache, open_classifier, open_side
 
-    clips = open_clips(data)
+    clips = open_side(data, "test")
     check_several(data.classes or clips.class_names)
     classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)

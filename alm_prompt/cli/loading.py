@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from ..errors import AlmPromptError
 from ..hub import TINY, TINY_FOLDER, read_config
 from ..loading import adapter_folder, attach_adapter, one_line, recorded_backbone
+from ..yaml_text import read_yaml
 from .options import CachedModelOptions, DataOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -143,9 +144,35 @@ def open_clips(options: DataOptions) -> AudioClips:
     columns = {
         item.name: getattr(options, item.name)
         for item in fields(options)
-        if item.name not in ("data", "classes") and getattr(options, item.name) != item.default
+        if item.name not in ("data", "classes", "folds") and getattr(options, item.name) != item.default
     }
     return load_clips(options.data, **columns)
+
+
+def open_side(options: DataOptions, side: Literal["train", "test"]) -> AudioClips:
+    """The clips that the flags name for learning, or for measuring.
+
+    Args:
+        options: the flags. Without `--folds`, data whose folds are called "train" and "test" are parted so.
+        side: which of the two.
+
+    Raises:
+        AlmPromptError: clips that cannot be opened, an unknown fold, or folds that nothing is taken from.
+    """
+    from ..data import folds
+
+    clips = open_clips(options)
+    if options.folds is not None:
+        return clips.select(folds=options.folds)
+    names = folds(clips)
+    if {"train", "test"} <= set(names):
+        print(f"the data are parted: fold {side!r} is taken (--folds takes others)", flush=True)
+        return clips.select(folds=[side])
+    if options.fold_column is not None:
+        raise AlmPromptError(
+            f"--fold-column names the folds {', '.join(names)}, and nothing says which to take; add --folds"
+        )
+    return clips
 
 
 def open_cache(options: CachedModelOptions, keep: bool = True) -> AudioFeatureCache:
@@ -233,8 +260,16 @@ def method_settings(options: Sequence[str] | None) -> dict[str, Any]:
             raise AlmPromptError(
                 f"method option {option!r} is not of the form method.option=value, as in coop.n_ctx=16"
             )
-        settings[key.strip()] = yaml.safe_load(value)
+        settings[key.strip()] = _option_value(value)
     return settings
+
+
+def _option_value(text: str) -> Any:
+    try:
+        return read_yaml(text)
+    except yaml.YAMLError:
+        # Words with an apostrophe or a colon, say: what was meant is the text itself.
+        return text
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Flags that several commands share. Real types, not postponed ones: `HfArgumentParser` reads them."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from ..errors import AlmPromptError
@@ -79,6 +79,13 @@ class DataOptions:
     path_column: str = field(default="path", metadata={"help": "CSV column of the audio file's path"})
     label_column: str = field(default="classname", metadata={"help": "CSV column of the class name"})
     fold_column: str | None = field(default=None, metadata={"help": "CSV column of the fold"})
+    folds: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "folds to take clips from (with --base-to-novel: to hold out in turn); if unset, of folds called "
+            "train and test the one that the command needs, else all"
+        },
+    )
     classes: list[str] | None = field(default=None, metadata={"help": "class names; all classes of the data if unset"})
 
 
@@ -114,6 +121,10 @@ class TrainingDataOptions(DataOptions):
             raise AlmPromptError("--audio-free learns from sentences; leave out --data")
         elif not self.classes:
             raise AlmPromptError("--audio-free does not know the classes; add --classes dog rain siren")
+        else:
+            for item in fields(DataOptions):
+                if item.name not in ("data", "classes") and getattr(self, item.name) != item.default:
+                    raise AlmPromptError(f"--audio-free reads no clips; leave out --{item.name.replace('_', '-')}")
         if not self.noise_std >= 0:
             raise AlmPromptError(f"--noise-std must be at least 0, got {self.noise_std}")
 
@@ -230,7 +241,6 @@ class BenchmarkOptions:
         default=None, metadata={"help": "JSON file of acoustic neighbours for the methods that take them"}
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
-    folds: list[str] | None = field(default=None, metadata={"help": "folds to hold out in turn; all if unset"})
 
 
 @dataclass

@@ -11,6 +11,7 @@ import yaml
 from transformers.hf_argparser import HfArgumentParser
 
 from ..errors import AlmPromptError, nearest
+from ..yaml_text import read_yaml
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -116,7 +117,7 @@ def read_config(path: Path, known: Iterable[str]) -> dict[str, Any]:
         AlmPromptError: the file cannot be read, is no mapping, or holds an unknown key.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise AlmPromptError(
             f"config {path}: cannot be read ({error}); give a YAML file of flag: value lines"

@@ -27,12 +27,13 @@ def run(argv: list[str]) -> None:
     import torch
 
     from .loading import REAL_MODEL, TINY
-    from .run_folder import ADAPTER_NAME, check_output_dir
+    from .run_folder import ADAPTER_NAME, check_writable
 
     # The tiny model's matrices are too small to share: more threads only wait for each other, on a busy machine long.
     torch.set_num_threads(1)
     start = time.perf_counter()
-    folder = check_output_dir(options.output_dir, overwrite=True)
+    folder = Path(options.output_dir)
+    check_writable(folder, "--output-dir")
     if folder.is_dir() and any(folder.iterdir()) and not options.overwrite:
         raise AlmPromptError(f"{folder} is not empty; add --overwrite to run again, or choose another --output-dir")
     sounds, unseen = _sounds(folder, options)

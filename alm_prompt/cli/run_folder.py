@@ -5,27 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from peft.utils import CONFIG_NAME
 
 from ..errors import AlmPromptError
 from ..evaluation.rows import FAILED_NAME, LOCK_NAME, RESULTS_NAME, ROWS_NAME, TABLE_NAME
 from ..files import write_whole
 from ..training.run_record import RUN_RECORD_NAME
 
-# What our commands write into an output folder: the marks of a run, and all that --overwrite may remove.
+# What our commands write into an output folder, beside the run record: the marks of a run, and all that --overwrite
+# may remove.
 SETTINGS_NAME = "settings.json"
 ADAPTER_NAME = "adapter"
+TRAINING_PARTS = (SETTINGS_NAME, ADAPTER_NAME, "checkpoint-*")
 BENCHMARK_PARTS = (ROWS_NAME, FAILED_NAME, LOCK_NAME, RESULTS_NAME, TABLE_NAME)
-RUN_PARTS = (SETTINGS_NAME, RUN_RECORD_NAME, ADAPTER_NAME, "checkpoint-*", *BENCHMARK_PARTS)
+MEASUREMENT_PARTS = (RESULTS_NAME,)
+ALL_PARTS = (*TRAINING_PARTS, *BENCHMARK_PARTS, CONFIG_NAME)
 
 
-def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> Path:
+def check_output_dir(path: str | Path, parts: Sequence[str], *, resume: bool = False, overwrite: bool = False) -> Path:
     """Make sure that a run may be written into a folder, without creating or changing anything.
 
     Args:
         path: the folder; it need not exist.
+        parts: what the command writes into it, see above.
         resume: a run in the folder will be continued.
         overwrite: a run in the folder will be replaced.
 
@@ -33,17 +39,22 @@ def check_output_dir(path: str | Path, *, resume: bool = False, overwrite: bool 
         The folder.
 
     Raises:
-        AlmPromptError: it holds a run and neither flag is set, it is a file, or it cannot be written.
+        AlmPromptError: it holds a run and neither flag is set, it holds what another command has written, it is a
+            file, or it cannot be written.
     """
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise AlmPromptError(f"output folder {folder} is a file; choose another --output-dir")
-    if _run_in(folder) and not (resume or overwrite):
+    check_writable(folder, "--output-dir")
+    others = _found(folder, [part for part in ALL_PARTS if part not in parts])
+    if others:
+        raise AlmPromptError(
+            f"output folder {folder} holds {others[0].name!r}, which another command has written; "
+            "choose another --output-dir"
+        )
+    if _found(folder, (*parts, RUN_RECORD_NAME)) and not (resume or overwrite):
         raise AlmPromptError(
             f"output folder {folder} holds a run; add --resume to continue it, --overwrite to replace it, "
             "or choose another --output-dir"
         )
-    check_writable(folder, "--output-dir")
     return folder
 
 
@@ -55,8 +66,10 @@ def check_writable(folder: Path, flag: str) -> None:
         flag: the flag that named it.
 
     Raises:
-        AlmPromptError: it cannot be written.
+        AlmPromptError: it is a file, or cannot be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise AlmPromptError(f"output folder {folder} is a file; choose another {flag}")
     parent = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
         # Permission bits say nothing to root or on a read-only mount, a real file does.
@@ -68,18 +81,18 @@ def check_writable(folder: Path, flag: str) -> None:
         ) from error
 
 
-def open_output_dir(folder: Path, *, overwrite: bool = False) -> None:
-    """Create the folder; with `overwrite`, remove the files of the run in it and nothing else."""
+def open_output_dir(folder: Path, parts: Sequence[str], *, overwrite: bool = False) -> None:
+    """Create the folder; with `overwrite`, remove the `parts` and the record of the run in it, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in _run_in(folder) if overwrite else ():
+    for path in _found(folder, (*parts, RUN_RECORD_NAME)) if overwrite else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
 
 
-def _run_in(folder: Path) -> list[Path]:
-    return [path for pattern in RUN_PARTS for path in folder.glob(pattern)]
+def _found(folder: Path, parts: Sequence[str]) -> list[Path]:
+    return [path for pattern in parts for path in folder.glob(pattern)]
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -59,11 +59,18 @@ def _train(
         set_classes,
         spoken_name,
     )
-    from .run_folder import ADAPTER_NAME, check_output_dir, check_settings, open_output_dir, write_settings
+    from .run_folder import (
+        ADAPTER_NAME,
+        TRAINING_PARTS,
+        check_output_dir,
+        check_settings,
+        open_output_dir,
+        write_settings,
+    )
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the adapter")
-    folder = check_output_dir(output.output_dir, resume=output.resume, overwrite=output.overwrite)
+    folder = check_output_dir(output.output_dir, TRAINING_PARTS, resume=output.resume, overwrite=output.overwrite)
     start = time.perf_counter()
     examples = (TrainingSentences if data.audio_free else TrainingClips)(data, training, method.seed)
     check_several(examples.class_names)
@@ -87,7 +94,7 @@ def _train(
     with processes.main_process_first():
         dataset = examples.dataset(adapted, processor, cache)
     if processes.is_main_process:
-        open_output_dir(folder, overwrite=output.overwrite)
+        open_output_dir(folder, TRAINING_PARTS, overwrite=output.overwrite)
         write_settings(folder, settings)
     processes.wait_for_everyone()
     trainer = _trainer(adapted, dataset, folder, training, method, processes)
@@ -105,7 +112,7 @@ def _train(
     if trainer.args.should_save:
         paths = sorted(map(str, alm.alm.text_tower.paths_taken))
         _record(folder, {"data": data.data, **settings}, results, paths, time.perf_counter() - start)
-    _print_next(folder / ADAPTER_NAME, data)
+    _print_next(folder / ADAPTER_NAME, data, examples.other_folds)
 
 
 def _trainer(
@@ -153,11 +160,11 @@ def _record(
     ).save(folder)
 
 
-def _print_next(adapter: Path, data: DataOptions) -> None:
+def _print_next(adapter: Path, data: DataOptions, other_folds: list[str]) -> None:
     evaluate = ["alm-prompt", "evaluate", "--adapter", str(adapter), "--data", data.data or "my-sounds"]
     for item in fields(DataOptions):
-        value = getattr(data, item.name)
-        if item.name != "data" and value not in (None, item.default):
+        value = other_folds if item.name == "folds" else getattr(data, item.name)
+        if item.name != "data" and value not in (None, [], item.default):
             evaluate += [f"--{item.name.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
     print(f"\nadapter saved in {adapter}. Next:")
     print(f"  {shlex.join(['alm-prompt', 'predict', '--adapter', str(adapter), 'some.wav'])}")

@@ -28,9 +28,14 @@ class TrainingClips:
     """
 
     def __init__(self, options: TrainingDataOptions, training: TrainingOptions, seed: int) -> None:
-        from .loading import open_clips
+        from ..data import folds
+        from .loading import open_clips, open_side
 
-        self.clips = open_clips(options)
+        self.clips = open_side(options, "train")
+        # The folds that are left to measure on, where some were named to learn from.
+        self.other_folds: list[str] = []
+        if options.folds is not None:
+            self.other_folds = [name for name in folds(open_clips(options)) if name not in options.folds]
         self.class_names = options.classes or self.clips.class_names
         self.shots, self.allow_fewer, self.seed = training.shots, training.allow_fewer, seed
 
@@ -88,6 +93,7 @@ class TrainingSentences:
         if training.encoder_mode != "frozen":
             raise AlmPromptError("--audio-free trains on encoded sentences; leave out --encoder-mode")
         self.class_names, self.noise_std, self.seed = options.classes, options.noise_std, seed
+        self.other_folds: list[str] = []
         given = class_sentences(self.class_names)
         if options.sentences is not None:
             given = checked_sentences(read_descriptions(options.sentences, kind="sentences"), self.class_names)

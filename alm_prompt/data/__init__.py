@@ -2,7 +2,15 @@
 
 from .captions import CaptionDataset, SetEpoch, draw_caption
 from .catalog import CATALOG, KnownDataset
-from .checks import DuplicateAudioError, check_labels, check_leaks, check_readable, clashing_clips, leaked_clips
+from .checks import (
+    DuplicateAudioError,
+    audio_content,
+    check_labels,
+    check_leaks,
+    check_readable,
+    clashing_clips,
+    leaked_clips,
+)
 from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
 from .collate import AlmCollator, ClipDataset, FeatureDataset
 from .datasets import AudioDataset, open_dataset
@@ -28,6 +36,7 @@ __all__ = [
     "KnownDataset",
     "SetEpoch",
     "Split",
+    "audio_content",
     "base_novel_classes",
     "base_to_novel_split",
     "check_labels",

@@ -33,8 +33,8 @@ def check_leaks(train: AudioClips, test: AudioClips) -> None:
 
 def leaked_clips(train: AudioClips, test: AudioClips) -> list[tuple[Clip, Clip]]:
     """Test clips that are the same audio as a train clip, each with that clip."""
-    contents = {_content(clip.source): clip for clip in train}
-    found = ((clip, contents.get(_content(clip.source))) for clip in test)
+    contents = {audio_content(clip.source): clip for clip in train}
+    found = ((clip, contents.get(audio_content(clip.source))) for clip in test)
     return [(clip, twin) for clip, twin in found if twin is not None]
 
 
@@ -70,7 +70,7 @@ def clashing_clips(clips: Iterable[Clip]) -> list[list[Clip]]:
     Files are compared by size, then by a piece from their middle, and read whole only where both agree.
     """
     groups = [list(clips)]
-    for key in (_size, _middle, _content):
+    for key in (_size, _middle, audio_content):
         groups = [part for group in groups for part in _grouped(group, key) if len({clip.label for clip in part}) > 1]
     return groups
 
@@ -112,7 +112,8 @@ def _middle(source: AudioSource) -> bytes | None:
         return file.read(_PIECE)
 
 
-def _content(source: AudioSource) -> str:
+def audio_content(source: AudioSource) -> str:
+    """SHA-256 of the content of a clip (64 hexadecimal digits); a file that has not changed is read once."""
     if not _is_path(source):
         return content_hash(source)
     stat = os.stat(source)

@@ -70,6 +70,7 @@ def run_benchmark(
     training_args: Mapping[str, Any] | None = None,
     cache: AudioFeatureCache | None = None,
     output_dir: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> BenchmarkResult:
     """Train every method on the base classes and measure it on base and novel classes.
@@ -94,14 +95,16 @@ def run_benchmark(
         cache: cache of audio features; `None` takes the default one. Methods keep what they compute once there, too.
         output_dir: folder for `rows.jsonl`, `results.json` and `table.md`. Runs that are finished there with the
             same settings are not repeated, so that a killed benchmark goes on where it was.
+        overwrite: forget the runs that are finished there, once the new ones are known to be possible.
         progress: show progress bars.
 
     Returns:
         All rows, in the order methods, seeds, folds.
 
     Raises:
-        AlmPromptError: no methods or seeds, a seed twice, an unknown fold, a class with too few clips, an output
-            folder that holds a run with other settings, or runs that failed, after all others were made.
+        AlmPromptError: no methods or seeds, a seed twice, an unknown fold, a class with too few clips, a clip on two
+            sides or one recording under two labels, an output folder that holds a run with other settings, or runs
+            that failed, after all others were made.
     """
     if not methods or not seeds:
         raise AlmPromptError("run_benchmark needs at least one method and one seed")
@@ -131,7 +134,7 @@ def run_benchmark(
         for split in splits
     ]
     cache = AudioFeatureCache() if cache is None else cache
-    runner = Runner(model, processor, runs, RowStore(output_dir), cache)
+    runner = Runner(model, processor, runs, RowStore(output_dir, overwrite), cache)
     runner.run(progress)
     failures = runner.failures()
     if failures:

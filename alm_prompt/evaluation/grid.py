@@ -57,17 +57,19 @@ class Run:
         """All clips that it is measured on."""
         return self.split.test if self.target is None else AudioClips([*self.split.test, *self.target])
 
-    def row(self, identity: Sequence[Any]) -> dict[str, Any]:
-        """What is known of its row before it is measured.
+    def row(self, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """What is known of its row before it is measured, with the digest `settings` over all of it.
+
+        By the digest one sees whether an earlier row may stand for this run.
 
         Args:
-            identity: what tells the model from others. With the rest of the row it makes the digest `settings`, by
-                which one sees whether an earlier row may stand for this run.
+            inputs: what tells model and audio from others, as the row says it: `model_hash` and `audio_hash`.
         """
         config = None if self.config is None else self.config.to_dict()
         row = {
             "format": ROW_FORMAT,
             **self.facts,
+            **inputs,
             "method": self.label,
             "shots": self.split.shots,
             "seed": self.split.seed,
@@ -80,7 +82,7 @@ class Run:
             "training": _as_json(self.training),
         }
         target = None if self.target is None else sorted((clip.clip_id, clip.label) for clip in self.target)
-        text = json.dumps([row, self.measure, target, _as_json(self.class_text), _as_json(identity)], sort_keys=True)
+        text = json.dumps([row, self.measure, target, _as_json(self.class_text)], sort_keys=True)
         return row | {"settings": hashlib.sha256(text.encode()).hexdigest()}
 
 
@@ -98,10 +100,11 @@ def plan_runs(
         The runs, and rows of those that are impossible, each with its reason: text that a method needs is not there.
 
     Raises:
-        AlmPromptError: a data set or fold is missing, or a class has too few clips.
+        AlmPromptError: a data set or fold is missing, two data sets have one name, or a class has too few clips.
     """
     runs: list[Run] = []
     impossible: list[dict[str, Any]] = []
+    _check_names(datasets)
     for name in recipe.datasets:
         for part in name.split(PAIR):
             if part not in datasets:
@@ -169,6 +172,15 @@ def check_training(training: Mapping[str, Any]) -> None:
                 f"training argument {name}={value!r} is for choosing among epochs, and a benchmark has none but test "
                 "clips to choose by; leave it out: the last epoch is measured"
             )
+
+
+def _check_names(datasets: Mapping[str, AudioDataset]) -> None:
+    """Refuse two data sets whose rows could not be told apart."""
+    entries: dict[str, str] = {}
+    for entry, dataset in datasets.items():
+        other = entries.setdefault(dataset.name, entry)
+        if other != entry:
+            raise AlmPromptError(f"{other} and {entry} would both be {dataset.name!r} in results; rename one folder")
 
 
 def _run(

@@ -15,12 +15,14 @@ import yaml
 from ..data import CLASS_RULES, SHOT_RULES
 from ..errors import AlmPromptError, nearest
 from ..models.encoder_modes import ENCODER_MODES, FROZEN
+from ..yaml_text import read_yaml
 from .contestant import Contestant, check_template
 from .grid import PAIR, check_training
 from .measures import BASE_TO_NOVEL, CROSS_DATASET, MEASURES
 
 RECIPES = Path(__file__).parent / "recipes"
-TRACKS = ("palm", "sept", "zebra", "generalized", "reclap", "tta", "own")
+OWN_TRACK = "own"
+TRACKS = ("palm", "sept", "zebra", "generalized", "reclap", "tta", OWN_TRACK)
 ALL_CLASSES = CLASS_RULES[0]
 # What the keys of a recipe, and of one of its lines, are in YAML, and what an error calls it.
 KINDS = {
@@ -72,7 +74,7 @@ class Recipe:
     measure: str
     methods: Sequence[Contestant]
     datasets: Sequence[str]
-    track: str = "own"
+    track: str = OWN_TRACK
     class_rule: str = ALL_CLASSES
     shot_rule: str = SHOT_RULES[0]
     shots: Sequence[int] = (16,)
@@ -127,8 +129,14 @@ class Recipe:
             raise AlmPromptError(self._about(str(error))) from error
 
     def changed(self, **values: Any) -> Recipe:
-        """The recipe with other values of some fields; those that are `None` stay as they are."""
-        return replace(self, **{name: value for name, value in values.items() if value is not None})
+        """The recipe with other values of some fields; those that are `None` stay as they are.
+
+        With another class rule its figures compare with none that were published: they get a track of their own.
+        """
+        values = {name: value for name, value in values.items() if value is not None}
+        if values.get("class_rule", self.class_rule) != self.class_rule:
+            values["track"] = OWN_TRACK
+        return replace(self, **values)
 
     def with_methods(self, wanted: Sequence[str], options: Mapping[str, Any]) -> Recipe:
         """The recipe with some of its lines, or with other stacks of methods.
@@ -180,9 +188,9 @@ class Recipe:
         Raises:
             AlmPromptError: no line reads descriptions.
         """
-        lines = [line if line.descriptions is None else replace(line, descriptions=path) for line in self.methods]
-        if lines == list(self.methods):
+        if all(line.descriptions is None for line in self.methods):
             raise AlmPromptError(self._about("none of its lines reads descriptions; leave out --descriptions"))
+        lines = [line if line.descriptions is None else replace(line, descriptions=path) for line in self.methods]
         return replace(self, methods=lines)
 
     def as_official(self) -> Recipe:
@@ -222,7 +230,7 @@ def read_recipe(name: str) -> Recipe:
             known = recipe_names()
             raise AlmPromptError(f"no recipe {name!r}; {nearest(name, known)}, all are {', '.join(known)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise AlmPromptError(f"recipe {path}: cannot be read ({error}); give a YAML file of a recipe") from error
     about = f"recipe {path.stem}"

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ..yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent / "published"
 # Of what a paper prints, the figures that are accuracies; rows carry them as fractions.
@@ -51,7 +51,7 @@ def published_tables() -> dict[str, PublishedTable]:
     """All tables that come with the package, by name."""
     tables = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        paper = yaml.safe_load(path.read_text(encoding="utf-8"))
+        paper = read_yaml(path.read_text(encoding="utf-8"))
         for table in paper["tables"]:
             tables[table["name"]] = _read_table(table, paper)
     return tables

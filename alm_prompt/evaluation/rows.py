@@ -28,20 +28,22 @@ class RowStore:
 
     Args:
         folder: where `rows.jsonl` and `failed.jsonl` lie or will lie; `None` keeps the rows in memory only.
+        replace: forget what lies there; it is removed when the first row, or failure, is kept or forgotten.
 
     Raises:
         AlmPromptError: the file there is not one of rows, or was written by another version.
     """
 
-    def __init__(self, folder: str | Path | None) -> None:
+    def __init__(self, folder: str | Path | None, replace: bool = False) -> None:
         self.folder = None if folder is None else Path(folder)
+        self._replace = replace
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.failed: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.read()
 
     def read(self) -> None:
         """Take in what is on disk by now."""
-        if self.folder is None:
+        if self.folder is None or self._replace:
             return
         for name, known in ((ROWS_NAME, self.rows), (FAILED_NAME, self.failed)):
             path = self.folder / name
@@ -101,6 +103,10 @@ class RowStore:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(self.folder / LOCK_NAME):
+            if self._replace:
+                for name in (ROWS_NAME, FAILED_NAME, RESULTS_NAME, TABLE_NAME):
+                    (self.folder / name).unlink(missing_ok=True)
+                self._replace = False
             self.read()
             yield
 

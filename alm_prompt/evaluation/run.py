@@ -129,7 +129,9 @@ class _Prediction:
     def __call__(self, clips: AudioClips, classes: Sequence[str]) -> list[int]:
         self.model.set_classes(classes, **self.run.class_text)
         if self.run.measure == TEST_TIME and self.run.config is not None:
-            return predict_adapted(self.model, self._views(clips)).argmax(dim=-1).tolist()
+            # As they are listed, clips of one class may lie together.
+            logits = predict_adapted(self.model, self._views(clips), seed=self.run.split.seed)
+            return logits.argmax(dim=-1).tolist()
         if self.reference and self.trained is None:
             # Encoders that drift in training are met as they are at its end, once for all figures.
             off = AudioFeatureCache(enabled=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from ..cache import caching_in
-from ..data import AudioClips, check_leaks, clashing_clips, leaked_clips
+from ..data import AudioClips, audio_content, check_labels, check_leaks, clashing_clips, leaked_clips
+from ..hub import recorded_name
 from ..models.fingerprint import audio_fingerprint, text_fingerprint
 from .measures import TEST_TIME
 from .ranks import Rank
@@ -56,8 +59,12 @@ class Runner:
         self.model, self.processor, self.store, self.cache = model, processor, store, cache
         self.rank = rank or Rank()
         self.keep_duplicates = keep_duplicates
-        identity = [model.name_or_path, audio_fingerprint(model.alm), text_fingerprint(model.alm)]
-        self.begun = [(run, run.row(identity)) for run in runs]
+        heard_by = processor.feature_extractor.fingerprint
+        name = {"model": recorded_name(model.name_or_path) or "unnamed"}
+        hashes = {"model_hash": _digest([audio_fingerprint(model.alm), text_fingerprint(model.alm), heard_by])}
+        audio = {part: _audio_hash(run) for part, run in {_part(run): run for run in runs}.items()}
+        # The name is no part of the settings: a folder may be moved.
+        self.begun = [(run, name | run.row(hashes | {"audio_hash": audio[_part(run)]})) for run in runs]
         # Shares are dealt from the whole grid: what is pending changes while other processes start.
         self.pending = [(run, row) for run, row in self.rank.share(self.begun) if store.find(row) is None]
 
@@ -80,7 +87,7 @@ class Runner:
             progress: show progress bars.
 
         Raises:
-            AlmPromptError: a clip is on both sides of a split.
+            AlmPromptError: a clip is on both sides of a split, or one recording has two labels.
         """
         duplicates = self._duplicates()
         self.store.forget_failures(row for _, row in self.pending)
@@ -112,6 +119,7 @@ class Runner:
             return {part: _count_duplicates(run) for part, run in parts.items()}
         for run in parts.values():
             check_leaks(run.split.train, run.test_clips)
+            check_labels([*run.split.train, *run.split.test])
         return {part: {} for part in parts}
 
     def _make(self, run: Run, row: dict[str, Any], encoded: EncodedClips, bar: tqdm) -> None:
@@ -146,6 +154,16 @@ def _data(run: Run) -> tuple[Any, Any]:
 def _part(run: Run) -> tuple[int, int]:
     """The same for all runs on the same clips."""
     return id(run.split), id(run.target)
+
+
+def _audio_hash(run: Run) -> str:
+    """One hash over what the clips of a run sound like."""
+    clips = [*run.split.train, *run.test_clips]
+    return _digest(sorted((clip.clip_id, audio_content(clip.source)) for clip in clips))
+
+
+def _digest(parts: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _count_duplicates(run: Run) -> dict[str, int]:

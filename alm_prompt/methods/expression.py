@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import AlmPromptError
 from ..registry import METHODS
 from .config import PromptConfig, WrapperPromptConfig
+from .saved_fields import check_fields
 
 ZERO_SHOT = "zero-shot"
 
@@ -61,6 +62,7 @@ def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> Pro
     for option in options:
         if option not in known:
             raise AlmPromptError(_unknown(f"option of {name}", option, known))
+    check_fields(config_class, options)
     wraps = issubclass(config_class, WrapperPromptConfig)
     if wraps and inner is None and not config_class.stands_alone():
         raise AlmPromptError(f"{name} wraps another method; write for example coop+{name}")

@@ -1,4 +1,4 @@
-"""Settings from a file: every field is known and of its type before a config is made of them."""
+"""Settings from a file or a command line: every field is known and of its type before a config is made of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ENTRIES = 10_000
 
 
 def check_fields(config_class: type[PeftConfig], settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a file that a config class does not have, has as another type, or that have no end.
+    """Refuse settings that a config class does not have, has as another type, or that have no end.
 
     Args:
         config_class: the class that a config will be made of.
@@ -40,7 +40,7 @@ def check_fields(config_class: type[PeftConfig], settings: Mapping[str, Any]) ->
         if not _is_of(value, hints[name]):
             wanted = getattr(hints[name], "__name__", None) or str(hints[name])
             raise AlmPromptError(
-                f"{config_class.__name__}: {name} is {_shortened(value)}, which is no {wanted}; correct the config"
+                f"{config_class.__name__}: {name} is {_shortened(value)}, which is no {wanted}; correct it"
             )
         if _count(value) > MOST_ENTRIES:
             raise AlmPromptError(

@@ -94,16 +94,20 @@ def adapt(model: nn.Module, features: torch.Tensor) -> None:
         optimizer.zero_grad()
 
 
-def predict_adapted(model: nn.Module, features: torch.Tensor, keep: bool = False) -> torch.Tensor:
+def predict_adapted(
+    model: nn.Module, features: torch.Tensor, keep: bool = False, seed: int | None = None
+) -> torch.Tensor:
     """Classify every clip after adapting to it, and to others with it where the config adapts to several at once.
 
-    Groups are consecutive clips; the last one is filled up with clips before it.
+    Groups are consecutive clips, or drawn; the last one is filled up with clips before it.
 
     Args:
         model: as in [`adapt`].
         features: `[N, V, d]` from [`view_features`].
         keep: go on from clip to clip and leave the adapter adapted. Otherwise every adaptation starts from the adapter
             as it is now, and leaves it so, bit for bit.
+        seed: draws the order of the clips, so that a group is no neighbourhood in a list sorted by class; `None` takes
+            them as they come.
 
     Returns:
         `[N, C]` logits.
@@ -118,6 +122,9 @@ def predict_adapted(model: nn.Module, features: torch.Tensor, keep: bool = False
             f"the adapter's config says clips={size}, but only {count} are given; give more, or make it with "
             "TtaPromptConfig(clips=1)"
         )
+    if seed is not None:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(features.device)
+        return predict_adapted(model, features[order], keep)[order.argsort()]
     before = [tensor.detach().clone() for tensor in tensors]
     logits = []
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,52 @@ def test_evaluate_records_figures_in_the_card(
         splits.add(measurement["split"])
     # What was measured twice is there once.
     assert len(splits) == len(json.loads((own / "results.json").read_text())["measurements"]) == 2
+
+
+def parted(world: Path, csv: Path, folds: list[str]) -> dict[str, list[str]]:
+    """Write a list of two classes with its folds in turn, and return what the clips of each fold hold."""
+    clips = load_folder(world).select(labels=["hand drum", "ocean waves"])
+    rows = [(clip, folds[number % len(folds)]) for number, clip in enumerate(clips)]
+    lines = [f"{world / clip.clip_id},{clip.label},{fold}" for clip, fold in rows]
+    csv.write_text("\n".join(["path,classname,part", *lines]) + "\n")
+    return {fold: sorted(content_hash(clip.source) for clip, own in rows if own == fold) for fold in folds}
+
+
+def test_folds_are_kept_apart(
+    world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    data = ["--data", tmp_path / "clips.csv", "--fold-column", "part"]
+    train = ["train", *data, "--epochs", "1", "--no-cache", "--shots"]
+    hashes = parted(world, tmp_path / "clips.csv", ["train", "test"])
+    printed = call(capfd, *train, "2", "--output-dir", tmp_path / "run")
+    assert "fold 'train' is taken" in printed
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["trained_on"] == hashes["train"]
+    printed = call(capfd, "evaluate", "--adapter", tmp_path / "run" / "adapter", *data)
+    assert "fold 'test' is taken" in printed
+    assert "on 4 clips of 2 classes" in printed
+
+    hashes = parted(world, tmp_path / "clips.csv", ["1", "2", "3", "4"])
+    assert "the folds 1, 2, 3, 4, and nothing says which" in refused(*train, "1", "--output-dir", tmp_path / "other")
+    assert "unknown fold 9" in refused(*train, "1", "--folds", "9", "--output-dir", tmp_path / "other")
+    printed = call(capfd, *train, "1", "--folds", "2", "4", "--allow-fewer", "--output-dir", tmp_path / "other")
+    trained = json.loads((tmp_path / "other" / "settings.json").read_text())["trained_on"]
+    assert set(trained) < {*hashes["2"], *hashes["4"]}
+    *_, evaluate = (line for line in printed.splitlines() if "evaluate" in line)
+    assert evaluate.endswith("--fold-column part --folds 1 3")
+    assert "on 4 clips of 2 classes" in call(capfd, *shlex.split(evaluate)[1:])
+
+
+def test_evaluate_writes_nothing_over_an_adapter(
+    adapter: Path, world: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    run = shutil.copytree(adapter.parent, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for folder in (run, run / "adapter"):
+        for more in ([], ["--overwrite"], ["--resume"], ["--base-to-novel", "--overwrite"]):
+            asked = [] if "--base-to-novel" in more else ["--adapter", run / "adapter"]
+            message = refused("evaluate", *asked, "--data", world, "--output-dir", folder, *more)
+            assert "which another command has written" in message
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("settings", ['{"editor": "vim"}', "[1]", "{"])

@@ -1,4 +1,4 @@
-"""What the flags of a cache become where they are not given."""
+"""What flags become: the cache where none are given, and options of methods."""
 
 from __future__ import annotations
 
@@ -17,3 +17,23 @@ def test_clips_are_read_in_processes_where_the_tower_leaves_the_cpus_free(
     monkeypatch.setattr(loading.os, "cpu_count", lambda: cpus)
     assert loading.open_cache(CachedModelOptions()).num_workers == workers
     assert loading.open_cache(CachedModelOptions(num_workers=2)).num_workers == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("5E-1", 0.5),
+        ("-.5", -0.5),
+        ("16", 16),
+        ("true", True),
+        ("off", "off"),
+        ("no", "no"),
+        ("null", None),
+        ("[1, 2]", [1, 2]),
+        ("'tis a sound of", "'tis a sound of"),
+    ],
+)
+def test_options_of_methods_are_read_as_they_look(text: str, value: object) -> None:
+    [read] = loading.method_settings([f"coop.option={text}"]).values()
+    assert (read, type(read)) == (value, type(value))

@@ -71,7 +71,7 @@ def test_unknown_flag_names_the_nearest(parser: CommandParser) -> None:
         ("shots: 0", "greater than 0"),
         ("- data", "no flag: value lines"),
         ("data: [unclosed", "cannot be read"),
-        ("classes: [yes, no]", "quote it"),
+        ("classes: [true, no]", "quote it"),
         ("data: !!python/object/apply:os.getcwd []", "cannot be read"),
     ],
 )

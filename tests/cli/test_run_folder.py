@@ -6,35 +6,59 @@ from pathlib import Path
 
 import pytest
 
-from alm_prompt.cli.run_folder import check_output_dir, open_output_dir
+from alm_prompt.cli.run_folder import (
+    BENCHMARK_PARTS,
+    MEASUREMENT_PARTS,
+    TRAINING_PARTS,
+    check_output_dir,
+    open_output_dir,
+)
 from alm_prompt.errors import AlmPromptError
 
 
 def test_check_creates_nothing(tmp_path: Path) -> None:
-    assert check_output_dir(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert check_output_dir(tmp_path / "a" / "b", TRAINING_PARTS) == tmp_path / "a" / "b"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["run.json", "settings.json", "adapter", "rows.jsonl", "checkpoint-10"])
+@pytest.mark.parametrize("name", ["run.json", "settings.json", "adapter", "checkpoint-10"])
 def test_folder_with_a_run_is_refused_unless_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(AlmPromptError, match="--resume"):
-        check_output_dir(tmp_path)
-    check_output_dir(tmp_path, resume=True)
-    check_output_dir(tmp_path, overwrite=True)
+        check_output_dir(tmp_path, TRAINING_PARTS)
+    check_output_dir(tmp_path, TRAINING_PARTS, resume=True)
+    check_output_dir(tmp_path, TRAINING_PARTS, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("rows.jsonl", TRAINING_PARTS),
+        ("adapter_config.json", TRAINING_PARTS),
+        ("adapter", BENCHMARK_PARTS),
+        ("adapter_config.json", BENCHMARK_PARTS),
+        ("rows.jsonl", MEASUREMENT_PARTS),
+        ("settings.json", MEASUREMENT_PARTS),
+    ],
+)
+def test_what_another_command_has_written_is_never_replaced(tmp_path: Path, name: str, parts: tuple[str, ...]) -> None:
+    (tmp_path / name).mkdir()
+    for told in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(AlmPromptError, match=f"holds '{name}', which another command has written"):
+            check_output_dir(tmp_path, parts, **told)
 
 
 def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "checkpoint-10").mkdir()
     (tmp_path / "notes.txt").write_text("keep")
-    open_output_dir(tmp_path, overwrite=True)
+    open_output_dir(tmp_path, TRAINING_PARTS, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_unwritable_and_blocked_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AlmPromptError, match="is a file"):
-        check_output_dir(tmp_path / "file")
+        check_output_dir(tmp_path / "file", TRAINING_PARTS)
     with pytest.raises(AlmPromptError, match="cannot be written"):
-        check_output_dir(tmp_path / "file" / "below")
+        check_output_dir(tmp_path / "file" / "below", TRAINING_PARTS)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptConfig, run_benchmark
+from alm_prompt import (
+    AlmFeatureExtractor,
+    AlmForAudioClassification,
+    CoOpPromptConfig,
+    ZebraPromptConfig,
+    run_benchmark,
+)
 from alm_prompt.data import AudioClips, Clip, base_to_novel_split
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation import run as one_run
@@ -17,6 +25,7 @@ from alm_prompt.evaluation.rows import read_rows
 
 CLASSES = ["bell", "cat", "dog", "rain", "siren"]
 PER_CLASS = 8
+FRONT_END = SimpleNamespace(feature_extractor=AlmFeatureExtractor())
 FAST = {"num_train_epochs": 2, "per_device_train_batch_size": 4}
 
 
@@ -55,7 +64,7 @@ def clips() -> AudioClips:
 
 def run(model: AlmForAudioClassification, clips: AudioClips, methods: dict[str, Any], **options: Any) -> Any:
     settings = {"seeds": (0, 1), "shots": 2, "training_args": FAST, "cache": FixedFeatures(), "progress": False}
-    return run_benchmark(model, None, clips, methods, **{**settings, **options})
+    return run_benchmark(model, FRONT_END, clips, methods, **{**settings, **options})
 
 
 def scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -172,6 +181,37 @@ def test_rows_of_other_weights_are_refused(
         next(getattr(tiny_alm.alm, part).parameters()).add_(1)
     with pytest.raises(AlmPromptError, match="other settings"):
         run(tiny_alm, clips, {"zero-shot": None}, seeds=(0,), output_dir=tmp_path)
+
+
+def test_rows_of_other_audio_or_another_front_end_are_refused(
+    tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path
+) -> None:
+    run(tiny_alm, clips, {"zero-shot": None}, seeds=(0,), output_dir=tmp_path)
+    louder = AudioClips(replace(clip, source={**clip.source, "array": 2 * clip.source["array"]}) for clip in clips)
+    with pytest.raises(AlmPromptError, match="other settings, data or model"):
+        run(tiny_alm, louder, {"zero-shot": None}, seeds=(0,), output_dir=tmp_path)
+    shorter = SimpleNamespace(feature_extractor=AlmFeatureExtractor(clip_seconds=5.0))
+    with pytest.raises(AlmPromptError, match="other settings, data or model"):
+        run_benchmark(
+            tiny_alm, shorter, clips, {"zero-shot": None}, seeds=(0,), shots=2, output_dir=tmp_path, progress=False
+        )
+
+
+def test_overwrite_forgets_earlier_rows_once_the_new_ones_are_possible(
+    tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path
+) -> None:
+    run(tiny_alm, clips, {"zero-shot": None}, output_dir=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    twice = AudioClips([*clips, replace(clips[0], clip_id="clip-99", label="siren")])
+    for clips_now, options, word in ((clips, {"folds": ("9",)}, "no fold"), (twice, {}, "under two labels")):
+        with pytest.raises(AlmPromptError, match=word):
+            run(tiny_alm, clips_now, {"zero-shot": None}, output_dir=tmp_path, overwrite=True, **options)
+        assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    run(tiny_alm, clips, {"mine": None}, seeds=(5,), output_dir=tmp_path, overwrite=True)
+    assert [(row["method"], row["seed"], row["fold"]) for row in read_rows(tmp_path / "rows.jsonl")] == [
+        ("mine", 5, "1"),
+        ("mine", 5, "2"),
+    ]
 
 
 def test_bad_requests_are_named(tiny_alm: AlmForAudioClassification, clips: AudioClips, tmp_path: Path) -> None:

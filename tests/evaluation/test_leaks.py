@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, SeptPromptConfig, run_benchmark
+from alm_prompt import (
+    AlmFeatureExtractor,
+    AlmForAudioClassification,
+    CoOpPromptConfig,
+    SeptPromptConfig,
+    run_benchmark,
+)
 from alm_prompt.data import AudioClips, AudioDataset, divide_classes, few_shot_split, open_dataset
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.prompts import checked_neighbors
 
 NAME = "Beijing-Opera"
 BASE = ["bangu", "daluo"]
+FRONT_END = SimpleNamespace(feature_extractor=AlmFeatureExtractor())
 FAST = {"num_train_epochs": 1, "per_device_train_batch_size": 4}
 
 
@@ -54,7 +62,7 @@ def refusal(call, *args, **kwargs) -> str:
 
 def measure(model: AlmForAudioClassification, dataset: AudioDataset, config: Any, **training: Any) -> Any:
     options = {"seeds": (0,), "folds": ("1",), "shots": 2, "cache": RandomFeatures(), "progress": False}
-    return run_benchmark(model, None, dataset, {"method": config}, training_args=FAST | training, **options)
+    return run_benchmark(model, FRONT_END, dataset, {"method": config}, training_args=FAST | training, **options)
 
 
 def split_of_fold_1(dataset: AudioDataset) -> Any:
@@ -84,7 +92,7 @@ def test_test_clip_among_the_train_clips_under_another_name(tiny_alm: AlmForAudi
     expected = f"test clip {path!r} is the same audio as train clip 'audios/copy.wav'"
     assert expected in refusal(split_of_fold_1, dataset)
     settings = {"shots": 99, "allow_fewer": True, "progress": False}
-    assert expected in refusal(run_benchmark, tiny_alm, None, dataset, {"zero-shot": None}, **settings)
+    assert expected in refusal(run_benchmark, tiny_alm, FRONT_END, dataset, {"zero-shot": None}, **settings)
 
 
 def test_novel_class_among_the_neighbours(tiny_alm: AlmForAudioClassification, folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from alm_prompt import AlmFeatureExtractor
 from alm_prompt.data import AudioClips, AudioDataset, Clip, Fold, Split
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation.contestant import Contestant
@@ -20,6 +22,7 @@ from alm_prompt.evaluation.runner import Runner
 from alm_prompt.training import AudioFeatureCache
 
 BASE, NOVEL = ("bell", "cat", "dog"), ("rain", "siren")
+FRONT_END = SimpleNamespace(feature_extractor=AlmFeatureExtractor())
 FAST = {"num_train_epochs": 1, "per_device_train_batch_size": 4, "use_cpu": True}
 
 
@@ -105,12 +108,15 @@ def test_grid_holds_every_cell_once() -> None:
         for seed in (0, 1)
         for fold in ("1", "3")
     ]
-    rows = [run.row(["model"]) for run in runs]
+    rows = [run.row({"model_hash": "a"}) for run in runs]
     assert len({row["settings"] for row in rows}) == len(rows)
     other, _ = plan_runs(recipe(shots=[1], seeds=[0], folds=["1"], template="a {}"), datasets, "{}")
-    assert other[0].row(["model"])["settings"] not in {row["settings"] for row in rows}
+    assert other[0].row({"model_hash": "a"})["settings"] not in {row["settings"] for row in rows}
+    assert runs[0].row({"model_hash": "b"})["settings"] != rows[0]["settings"]
     with pytest.raises(AlmPromptError, match="no data set 'b' is given"):
         plan_runs(recipe(datasets=["b"]), datasets, "{}")
+    with pytest.raises(AlmPromptError, match="x/a and y/a would both be 'a' in results"):
+        plan_runs(recipe(datasets=["x/a", "y/a"]), {name: datasets["a"] for name in ("x/a", "y/a")}, "{}")
 
 
 class Features:
@@ -131,7 +137,7 @@ class Features:
 def test_a_data_set_that_cannot_be_encoded_does_not_stop_the_others(tiny_alm) -> None:
     datasets = {name: AudioDataset.from_clips(name, clips(BASE, 4, prefix=name)) for name in "ab"}
     runs, _ = plan_runs(recipe(datasets=["a", "b"], shots=[1], seeds=[0], training=FAST), datasets, "{}")
-    runner = Runner(tiny_alm, None, runs, RowStore(None), Features(broken="a"))
+    runner = Runner(tiny_alm, FRONT_END, runs, RowStore(None), Features(broken="a"))
     runner.run(progress=False)
     assert [(row["dataset"], row["method"]) for row in runner.rows()] == [("b", "zero-shot"), ("b", "coop")]
     assert [(row["dataset"], row["error"]) for row in runner.failures()] == [("a", "RuntimeError: out of memory")] * 2
@@ -143,7 +149,7 @@ def test_failures_of_an_earlier_attempt_are_forgotten_when_they_are_tried_again(
     runs, _ = plan_runs(recipe(shots=[1], seeds=[0], training=FAST), datasets, "{}")
     seen: list[int] = []
     cache = Features(on_call=lambda: seen.append(len(RowStore(tmp_path).failed)))
-    ranks = [Runner(tiny_alm, None, runs, RowStore(tmp_path), cache, Rank(index, 2)) for index in (0, 1)]
+    ranks = [Runner(tiny_alm, FRONT_END, runs, RowStore(tmp_path), cache, Rank(index, 2)) for index in (0, 1)]
     for _, row in ranks[0].begun:
         ranks[0].store.fail(failed_row(row, AlmPromptError("earlier")))
     for runner in ranks:
@@ -158,7 +164,7 @@ def test_clips_of_a_target_that_are_learned_are_a_leak(tiny_alm) -> None:
     target = AudioDataset("b", ("x", "y"), (Fold(None, AudioClips([], ["x", "y"]), stolen),))
     cross = recipe(measure="cross-dataset", datasets=["a:b"], shots=[2])
     runs, _ = plan_runs(cross, {"a": source, "b": target}, "{}")
-    runner = Runner(tiny_alm, None, runs, RowStore(None), AudioFeatureCache(enabled=False))
+    runner = Runner(tiny_alm, FRONT_END, runs, RowStore(None), AudioFeatureCache(enabled=False))
     with pytest.raises(AlmPromptError, match=r"test clip 'b/.*' is the same audio as train clip"):
         runner.run(progress=False)
     assert runner.rows() == runner.failures() == []

@@ -136,6 +136,27 @@ def test_wrong_recipes_are_refused_in_one_line(changes: dict, word: str, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+def test_other_halves_than_the_published_ones_are_a_track_of_their_own() -> None:
+    recipe = read_recipe("sept-base-to-new")
+    assert recipe.changed(class_rule="alphabetical-halves", seeds=[7]).track == "sept"
+    other = recipe.changed(class_rule="seed-42-halves")
+    assert (other.track, other.class_rule) == ("own", "seed-42-halves")
+    assert not find_published(other.track, other.name)
+
+
+def test_descriptions_may_be_those_that_a_recipe_has_already() -> None:
+    recipe = read_recipe("reclap-prompts")
+    assert recipe.with_descriptions("shipped").methods == recipe.methods
+
+
+def test_numbers_and_words_are_read_as_they_look(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    lines = {**OWN, "training": {"learning_rate": "RATE"}, "title": "TITLE"}
+    path.write_text(yaml.safe_dump(lines).replace("RATE", "5e-3").replace("TITLE", "on"), encoding="utf-8")
+    recipe = read_recipe(str(path))
+    assert (recipe.training, recipe.title) == ({"learning_rate": 0.005}, "on")
+
+
 def test_own_recipes_are_read_and_broken_files_named(tmp_path: Path) -> None:
     assert read_recipe(written(tmp_path)).seeds == (0, 1, 2)
     (tmp_path / "broken.yaml").write_text("methods: [", encoding="utf-8")

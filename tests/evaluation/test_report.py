@@ -275,6 +275,18 @@ def test_two_tracks_make_no_difference(base_to_novel_rows: Rows) -> None:
     assert len(build_report([*mine, *other], "page").sections) == 2
 
 
+def test_two_models_make_no_difference(base_to_novel_rows: Rows) -> None:
+    a, b = {"model": "a", "model_hash": "12" * 32}, {"model": "b", "model_hash": "34"}
+    rows = [row | (a if row["method"] == "coop" else b) for row in base_to_novel_rows]
+    for refused in (compare, summarise):
+        with pytest.raises(AlmPromptError, match=r"two models: b \(34\) \(coop\+sept\), a \(121212121212\) \(coop\)"):
+            refused(rows)
+    titles = [section.title for section in build_report(rows, "page").sections]
+    assert [title.partition(", model ")[2] for title in titles] == ["b (34))", "a (121212121212))"]
+    page = markdown_report([row for row in rows if row["method"] == "coop"], "page")
+    assert "; model a (121212121212); " in page
+
+
 def test_bad_rows_are_refused_in_one_line(base_to_novel_rows: Rows) -> None:
     with pytest.raises(AlmPromptError, match="no benchmark rows"):
         summarise([])

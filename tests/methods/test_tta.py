@@ -187,6 +187,19 @@ def test_an_adapted_adapter_is_saved_loaded_and_adapted_again(make_tiny_alm, aud
 
 
 @pytest.mark.parametrize("keep", [False, True])
+def test_groups_are_drawn_where_a_seed_is_given(make_tiny_alm, keep):
+    features = randn(12, 6, 32).float()
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    assert order.tolist() != list(range(12))
+    drawn = predict_adapted(adaptable(make_tiny_alm(), clips=5), features[order], keep)
+    expected = torch.empty_like(drawn)
+    expected[order] = drawn
+    found = predict_adapted(adaptable(make_tiny_alm(), clips=5), features, keep, seed=3)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, predict_adapted(adaptable(make_tiny_alm(), clips=5), features, keep))
+
+
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("clips", [1, 5])
 def test_predictions_are_those_of_adapting_by_hand(make_tiny_alm, clips, keep):
     """Twelve clips by five: the last group is clips 8 to 12, of which 11 and 12 are new."""

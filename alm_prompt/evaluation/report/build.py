@@ -9,8 +9,8 @@ from ...errors import AlmPromptError
 from ..published import PublishedTable, find_published
 from .comparison import compare, label_key
 from .layout import comparison_table, failure_table, overview
-from .settings import settings_of
-from .summaries import OWN, Row, dataset_of, protocol_of, summarise, track_of, whole_seeds
+from .settings import UNKNOWN, settings_of
+from .summaries import OWN, Row, dataset_of, model_of, protocol_of, summarise, track_of, whole_seeds
 from .table import Report, Section, Table
 
 REFERENCE = "zero-shot"
@@ -51,10 +51,14 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
         raise AlmPromptError("no benchmark rows to report; run the benchmark first")
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in done:
-        groups.setdefault((track_of(row), protocol_of(row), row["shots"]), []).append(row)
+        groups.setdefault((track_of(row), protocol_of(row), row["shots"], model_of(row)), []).append(row)
     if reference is not None:
         _check_reference(groups, reference)
-    sections = [_section(*key, own, reference or REFERENCE) for key, own in groups.items()]
+    one_model = len({model for *_, model in groups}) == 1
+    sections = [
+        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or REFERENCE)
+        for (track, protocol, shots, model), own in groups.items()
+    ]
     if failed:
         sections.append(Section("Failed runs", (failure_table(failed),)))
     return Report(title, tuple(sections), HOW_TO_READ)
@@ -77,14 +81,15 @@ def _check_reference(groups: dict[tuple[Any, ...], list[Row]], reference: str) -
             )
 
 
-def _section(track: str, protocol: str, shots: int, rows: list[Row], reference: str) -> Section:
+def _section(track: str, protocol: str, shots: int, model: str | None, rows: list[Row], reference: str) -> Section:
     published = find_published(track, protocol)
     scopes = {dataset: [row for row in rows if dataset_of(row) == dataset] for dataset in map(dataset_of, rows)}
     if len(scopes) > 1:
         scopes = {f"Mean of {len(scopes)} data sets": rows} | scopes
     tables = [table for name, own in scopes.items() for table in _scope(name, own, reference, published, shots)]
     name = "" if protocol == OWN else f"{protocol}, "
-    return Section(f"{name}{shots} shots per class (track {track})", tuple(tables))
+    which = f"track {track}" if model is None else f"track {track}, model {model}"
+    return Section(f"{name}{shots} shots per class ({which})", tuple(tables))
 
 
 def _scope(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 
-from .summaries import Row, dataset_of, protocol_of, track_of
+from .summaries import Row, dataset_of, model_of, protocol_of, track_of
 
 UNKNOWN = "not recorded"
 
@@ -22,6 +22,7 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
     settings = {
         "track": ", ".join(dict.fromkeys(map(track_of, rows))),
         "protocol": ", ".join(dict.fromkeys(map(protocol_of, rows))),
+        "model": ", ".join(dict.fromkeys(model_of(row) or UNKNOWN for row in rows)),
         "data": ", ".join(dict.fromkeys(dataset_of(row) or UNKNOWN for row in rows)),
         "shots": _listed(rows, "shots"),
         "seeds": _listed(rows, "seed"),

@@ -69,12 +69,13 @@ def summarise(rows: Sequence[Row]) -> list[MethodSummary]:
         One summary per method, in the order in which the methods first appear.
 
     Raises:
-        AlmPromptError: there are no rows, they belong to two tracks, a run is there twice, or a method's seeds were
-            run on different folds or data sets.
+        AlmPromptError: there are no rows, they belong to two tracks or two models, a run is there twice, or a
+            method's seeds were run on different folds or data sets.
     """
     if not rows:
         raise AlmPromptError("no benchmark rows to summarise; run the benchmark first")
     check_one_track(rows)
+    check_one_model(rows)
     by_method = defaultdict(list)
     for row in rows:
         by_method[row["method"]].append(row)
@@ -91,6 +92,18 @@ def check_one_track(rows: Sequence[Row]) -> None:
     if len(methods) > 1:
         named = ", ".join(f"{track} ({method})" for track, method in methods.items())
         raise AlmPromptError(f"no figure or difference over two tracks: {named}; compare inside one track")
+
+
+def check_one_model(rows: Sequence[Row]) -> None:
+    """Refuse to reduce runs of two models to one figure, or to compare them.
+
+    Raises:
+        AlmPromptError: the rows belong to several models.
+    """
+    methods = {model_of(row): row["method"] for row in rows if model_of(row) is not None}
+    if len(methods) > 1:
+        named = ", ".join(f"{model} ({method})" for model, method in methods.items())
+        raise AlmPromptError(f"no figure or difference over two models: {named}; take the rows of one")
 
 
 def check_no_run_twice(rows: Sequence[Row]) -> None:
@@ -115,6 +128,11 @@ def part_of(row: Row) -> tuple[Any, ...]:
 def track_of(row: Row) -> str:
     """The track of a run."""
     return row.get("track") or OWN
+
+
+def model_of(row: Row) -> str | None:
+    """The model of a run, with a hash of its weights; `None` for rows of earlier versions and of papers."""
+    return f"{row['model']} ({row['model_hash'][:12]})" if "model_hash" in row else None
 
 
 def protocol_of(row: Row) -> str:
