@@ -44,6 +44,10 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
     if path.is_dir():
         if columns:
             raise AlmPromptError(f"{path}: has no metadata.csv, so {shorten(columns)} cannot be used: leave it out")
+        for listed in sorted([*path.glob("train*.csv"), *path.glob("csv_files/train*.csv")]):
+            raise AlmPromptError(
+                f"{path}: has lists of its clips: give one of them, such as {listed}, and {path} as audio_dir"
+            )
         return load_folder(path)
     if path.is_absolute() or not 1 <= len(path.parts) <= 2:
         raise AlmPromptError(f"{path}: no such file or folder: {WHAT_TO_GIVE}")

@@ -18,6 +18,7 @@ from alm_prompt.data import (
     check_labels,
     check_readable,
     find_datasets,
+    load_clips,
     load_folder,
     open_dataset,
 )
@@ -63,6 +64,15 @@ def refusal(call, *args, **kwargs) -> str:
         call(*args, **kwargs)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "listed"), [("SESA", "train.csv"), ("Beijing-Opera", "csv_files/train.csv")])
+def test_a_published_folder_is_no_folder_per_class(standins: Path, name: str, listed: str) -> None:
+    with pytest.raises(AlmPromptError, match=f"has lists of its clips: give one of them, such as .*{name}/{listed}"):
+        load_clips(standins / name)
+    assert set(load_clips(standins / name / listed, audio_dir=standins / name).class_names) <= set(
+        CATALOG[name].class_names
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
