@@ -169,15 +169,17 @@ class PromptConfig(PeftConfig):
             model: the model to adapt.
 
         Raises:
-            AlmPromptError: the model has no classes, the adapter was made for another backbone, or the config is that
-                of another new adapter.
+            AlmPromptError: the model has no classes or describes one otherwise than the config, the adapter was made
+                for another backbone, or the config is that of another new adapter.
         """
         if model.class_bank is None:
             if self.class_names is None:
                 raise AlmPromptError(
                     "the model has no classes; call model.set_classes([...]) before adding an adapter"
                 )
-            model.set_classes(self.class_names, template=self.template, descriptions=self.descriptions)
+            model.set_classes(self.class_names, template=self.template)
+            # Not through `set_classes`, which wants some for every class: an adapter may describe a few of its own.
+            model.class_bank = model.class_bank.with_descriptions(self.descriptions)
         source = (model.class_names, model.class_bank.template, model.class_bank.descriptions)
         if self.filled_from not in (None, source):
             # It would be trained for those, without a word.
@@ -187,7 +189,8 @@ class PromptConfig(PeftConfig):
             )
         if self.class_names is None:
             self.class_names, self.filled_from = model.class_names, source
-            self.descriptions = self.descriptions or model.class_bank.descriptions or None
+        if self.text_signature is None:
+            self._take_over_descriptions(model.class_bank)
         if self.template is None:
             self.template = model.class_bank.template
         # Some methods read it in the first training step, which is too late for a template that cannot be used.
@@ -201,6 +204,17 @@ class PromptConfig(PeftConfig):
                 f"the adapter was made for another backbone ({own}) than "
                 f"{model.config.name_or_path or 'this model'}: their text towers differ; load it on its own backbone"
             )
+
+    def _take_over_descriptions(self, bank: ClassBank) -> None:
+        """Record all that a new adapter is trained with: another model may have none of it."""
+        own = self.descriptions or {}
+        for name, sentences in bank.descriptions.items():
+            if own.get(name, sentences) != sentences:
+                raise AlmPromptError(
+                    f"class {name!r} is described by {shortened(own[name])} in this {type(self).__name__} and by "
+                    f"{shortened(sentences)} in the model; describe it in one of them"
+                )
+        self.descriptions = {**own, **bank.descriptions} or None
 
 
 @dataclass

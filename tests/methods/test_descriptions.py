@@ -110,6 +110,43 @@ def test_an_adapter_carries_its_descriptions(method, make_tiny_alm, features, tm
         assert torch.equal(logits(loaded, features), zero_shot)
 
 
+def test_an_adapter_carries_descriptions_of_some_classes(make_tiny_alm, features, tmp_path):
+    config = CoOpPromptConfig(n_ctx=4, descriptions={"dog": DESCRIPTIONS["dog"], "cat": ["a cat"]})
+    model = get_peft_model(make_tiny_alm(classes=CLASSES), config)
+    expected = logits(model.eval(), features)
+    model.save_pretrained(tmp_path)
+    fresh = make_tiny_alm()
+    fresh.class_bank = None
+    for alm in (fresh, make_tiny_alm(classes=CLASSES)):
+        loaded = PeftModel.from_pretrained(alm, tmp_path)
+        assert torch.equal(logits(loaded, features), expected)
+        # Classes that come later are described, too.
+        for each in (model, loaded):
+            each.set_classes(["cat", "dog"])
+        assert torch.equal(logits(loaded, features), logits(model, features))
+
+
+def test_descriptions_beside_given_class_names_are_carried(make_tiny_alm, features, tmp_path):
+    model = get_peft_model(described(make_tiny_alm()), CoOpPromptConfig(n_ctx=4, class_names=CLASSES))
+    expected = logits(model.eval(), features)
+    model.save_pretrained(tmp_path)
+    named = make_tiny_alm(classes=CLASSES)
+    assert torch.equal(logits(PeftModel.from_pretrained(named, tmp_path), features), expected)
+
+
+def test_class_described_in_two_ways_is_refused(make_tiny_alm, tmp_path):
+    other = {"dog": DESCRIPTIONS["dog"], "rain": ["the rain"]}
+    with pytest.raises(
+        AlmPromptError, match=r"class 'rain' is described by .*'the rain'.* in this CoOpPromptConfig and"
+    ):
+        get_peft_model(described(make_tiny_alm()), CoOpPromptConfig(n_ctx=4, descriptions=other))
+    # A saved adapter goes onto a model that describes its classes otherwise: that is the user's choice.
+    get_peft_model(described(make_tiny_alm()), CoOpPromptConfig(n_ctx=4)).save_pretrained(tmp_path)
+    alm = make_tiny_alm()
+    alm.set_classes(CLASSES, descriptions=DESCRIPTIONS | other)
+    assert PeftModel.from_pretrained(alm, tmp_path).class_bank.descriptions["rain"] == ["the rain"]
+
+
 def test_classes_nobody_described_are_read_by_name(tiny_alm, features):
     model = prompted(described(tiny_alm), "coop")
     model.set_classes(["dog", "chain saw"])
