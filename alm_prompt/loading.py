@@ -44,8 +44,8 @@ def load_adapter(
     folder = adapter_folder(adapter, revision=revision, token=token)
     if backbone is None:
         config = read_config(folder)
-        name = recorded_backbone(adapter, config)
-        backbone = _open_backbone(name, config.get("revision"), token, f"adapter {str(adapter)!r}: its backbone")
+        name, recorded = recorded_backbone(adapter, config)
+        backbone = _open_backbone(name, recorded, token, f"adapter {str(adapter)!r}: its backbone")
     elif not isinstance(backbone, AlmForAudioClassification):
         backbone = _open_backbone(backbone, None, token, "backbone")
     return attach_adapter(backbone, folder, str(adapter))
@@ -98,8 +98,8 @@ def attach_adapter(model: AlmForAudioClassification, folder: Path, name: str) ->
     return adapted.eval()
 
 
-def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> str:
-    """The backbone that an adapter names.
+def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> tuple[str, str | None]:
+    """The backbone that an adapter names, and its revision.
 
     Args:
         adapter: its folder or Hub id.
@@ -109,13 +109,18 @@ def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> str:
         AlmPromptError: it names none, or one that it may not: what comes from the Hub may name a model on the Hub, but
             no folder of this machine.
     """
-    name = config.get("base_model_name_or_path")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(name, str) or not name or not (Path(adapter).is_dir() or is_repo_id(name)):
         raise AlmPromptError(
             f"adapter {str(adapter)!r} names {name!r} as its backbone; give the one it was trained on (backbone=, or "
             "--model)"
         )
-    return name
+    if revision is not None and not isinstance(revision, str):
+        raise AlmPromptError(
+            f"adapter {str(adapter)!r} names {revision!r} as the revision of its backbone; give the backbone it was "
+            "trained on (backbone=, or --model)"
+        )
+    return name, revision
 
 
 def _open_backbone(

@@ -160,10 +160,12 @@ def pipeline(
     if isinstance(model, str | PathLike):
         model = _open(str(model), revision, token)
     if feature_extractor is None:
-        source = _classifier(model).name_or_path
+        source, source_revision = _classifier(model).name_or_path, _classifier(model).revision
         with one_line(f"the model's front end cannot be opened from {source!r}; give feature_extractor", FAILURES):
             source = TINY_FOLDER if source == TINY else source
-            feature_extractor = AlmFeatureExtractor.from_pretrained(source, token=token)
+            feature_extractor = AlmFeatureExtractor.from_pretrained(
+                source, revision=source_revision or "main", token=token
+            )
     return transformers.pipeline(
         task,
         model=model,

@@ -29,12 +29,15 @@ REAL_MODEL = "laion/clap-htsat-unfused"
 MOST_WORKERS = 8
 
 
-def open_model(reference: str, options: ModelOptions | None = None) -> tuple[AlmForAudioClassification, AlmProcessor]:
+def open_model(
+    reference: str, options: ModelOptions | None = None, revision: str | None = None
+) -> tuple[AlmForAudioClassification, AlmProcessor]:
     """Open a model and its processor on the best device at hand.
 
     Args:
         reference: `tiny`, a folder or a Hub id.
         options: how its text tower computes; default: the fast way, with as much memory as it asks for.
+        revision: branch, tag or commit of a model on the Hub.
 
     Raises:
         AlmPromptError: there is no such model, or it cannot be read.
@@ -50,8 +53,9 @@ def open_model(reference: str, options: ModelOptions | None = None) -> tuple[Alm
         one_line(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened", failures),
         bar_for_downloads_only(source),
     ):
-        model = AlmForAudioClassification.from_pretrained(source)
-        processor = AlmProcessor.from_pretrained(source)
+        hub = {} if revision is None else {"revision": revision}
+        model = AlmForAudioClassification.from_pretrained(source, **hub)
+        processor = AlmProcessor.from_pretrained(source, **hub)
     # An adapter names its model. A path into this installation would mean nothing on another machine.
     model.name_or_path = model.config.name_or_path = reference
     if options is not None:
@@ -89,7 +93,7 @@ def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:
 
 
 def open_classifier(
-    adapter: str | None, options: ModelOptions, classes: Sequence[str] | None
+    adapter: str | None, options: ModelOptions, classes: Sequence[str] | None, beside: str | None = None
 ) -> tuple[Any, AlmProcessor]:
     """A model with its classes set, with an adapter or zero-shot, ready to classify.
 
@@ -98,6 +102,7 @@ def open_classifier(
         options: the model, by default the adapter's own or the bundled one; template and descriptions, by default
             the adapter's or the model's own.
         classes: class names; by default those the adapter was trained on.
+        beside: adapter whose model is the default; by default this one.
 
     Raises:
         AlmPromptError: something cannot be opened, or neither classes nor adapter is given.
@@ -106,8 +111,11 @@ def open_classifier(
     classes = classes or settings.get("class_names")
     if classes is None:
         raise AlmPromptError("no classes are given; add --classes dog rain siren, or an --adapter that has its own")
-    recorded = TINY if adapter is None or options.model else recorded_backbone(adapter, settings)
-    alm, processor = open_model(options.model or recorded, options)
+    beside = beside or adapter
+    recorded, revision = options.model or TINY, None
+    if beside is not None and not options.model:
+        recorded, revision = recorded_backbone(beside, read_adapter_config(beside))
+    alm, processor = open_model(recorded, options, revision)
     set_classes(alm, classes, replace(options, template=options.template or settings.get("template")))
     return (alm if adapter is None else open_adapter(alm, adapter)).eval(), processor
 

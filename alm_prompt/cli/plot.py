@@ -85,10 +85,10 @@ def _class_texts(texts: NeighborTextOptions, model: TextOptions) -> dict[str, Cl
     if not classes:
         raise AlmPromptError("no classes are given; add --classes dog rain siren, or --adapters that have their own")
     neighbors = open_neighbors(texts.neighbors, classes) or shipped_neighbors(classes)
-    source = model.model or (settings[adapters[0]].get("base_model_name_or_path") if adapters else None)
+    first = adapters[0] if adapters else None
     found = {}
     for adapter in [None, *adapters] if len(adapters) < 2 else adapters:
-        classifier, _ = open_classifier(adapter, ModelOptions(model=source, template=model.template), classes)
+        classifier, _ = open_classifier(adapter, ModelOptions(**vars(model)), classes, beside=first)
         name = ZERO_SHOT if adapter is None else _stack_name(settings[adapter])
         # Two adapters of one method are told apart by their folders.
         name = name if name not in found else f"{name} ({adapter})"

@@ -146,6 +146,7 @@ def _body(config: Mapping[str, Any], results: AdapterResults, numbers: int, repo
     stack = _stack(config)
     names = config.get("class_names") or []
     backbone = shared_name(config.get("base_model_name_or_path"))
+    revision = f", revision={json.dumps(config['revision'])}" if config.get("revision") else ""
     more = f" and {len(names) - LONGEST_LIST} more, see `adapter_config.json`" if len(names) > LONGEST_LIST else ""
     training = results.training or {}
     settings = [item for name, layer in stack for item in _changed_settings(name, layer)]
@@ -157,7 +158,7 @@ def _body(config: Mapping[str, Any], results: AdapterResults, numbers: int, repo
         classes=", ".join(code(name) for name in names[:LONGEST_LIST]) + more,
         backbone="(a local folder)" if backbone is None else code(backbone),
         bundled=backbone == TINY,
-        backbone_argument={None: None, TINY: "TINY_MODEL"}.get(backbone, f'"{backbone}"'),
+        backbone_argument={None: None, TINY: "TINY_MODEL"}.get(backbone, f'"{backbone}"{revision}'),
         repo_id=repo_id or "user/name",
         settings=[(plain(name), value) for name, value in settings],
         training=[

@@ -103,6 +103,9 @@ def _stage(
     check_weights(staging / SAFETENSORS_WEIGHTS_NAME, config.get("weights_sha256"))
     recorded = config.get("base_model_name_or_path")
     config["base_model_name_or_path"] = base_model or shared_name(recorded)
+    if config["base_model_name_or_path"] != recorded:
+        # It is one of the backbone that was recorded.
+        config["revision"] = None
     if recorded is not None and config["base_model_name_or_path"] is None:
         logger.warning(
             "the backbone was opened from the local folder %s, which is left out; give base_model=, or --base-model, "

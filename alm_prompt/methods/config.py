@@ -191,6 +191,7 @@ class PromptConfig(PeftConfig):
             self.class_names, self.filled_from = model.class_names, source
         if self.text_signature is None:
             self._take_over_descriptions(model.class_bank)
+            self.revision = model.revision or self.revision
         if self.template is None:
             self.template = model.class_bank.template
         # Some methods read it in the first training step, which is too late for a template that cannot be used.

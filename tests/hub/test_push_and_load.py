@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from huggingface_hub import close_session, constants
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -19,12 +22,14 @@ from alm_prompt import (
     AlmTrainer,
     AlmTrainingArguments,
     CoOpPromptConfig,
+    ZebraPromptConfig,
     load_adapter,
     pipeline,
     push_adapter,
 )
 from alm_prompt.cli.main import main
 from alm_prompt.data import FeatureDataset
+from alm_prompt.data.world import TINY_MODEL
 
 REPO = "user/bells"
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "results.json"}
@@ -110,6 +115,40 @@ def test_revisions_are_kept_apart(hub, model, bundled, features):
     assert same(load_adapter(REPO), other, features)
     hub.branches[REPO]["kept"] = first
     assert same(PeftModel.from_pretrained(bundled(), REPO, revision="kept").eval(), model, features)
+
+
+def test_backbone_of_a_revision_is_opened_at_that_revision(hub, features, tmp_path, capsys):
+    hub.create("user/backbone")
+    hub.branches["user/backbone"]["v1"] = hub.branches["user/backbone"]["main"]
+    hub.commit("user/backbone", "v1", {path.name: path.read_bytes() for path in TINY_MODEL.iterdir()})
+    classes = ["church bell", "hand drum"]
+    alm = AlmForAudioClassification.from_pretrained("user/backbone", revision="v1", class_names=classes)
+    model = get_peft_model(alm, ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=2))).eval()
+    adapter, wave = tmp_path / "adapter", tmp_path / "some.wav"
+    model.save_pretrained(adapter)
+    assert json.loads((adapter / "adapter_config.json").read_text())["revision"] == "v1"
+    assert 'from_pretrained("user/backbone", revision="v1")' in (adapter / "README.md").read_text()
+    # Whatever is opened for it from `main` is not there: weights, tokenizer or front end.
+    assert same(load_adapter(adapter), model, features)
+    soundfile.write(wave, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    answer = pipeline(model=adapter)(wave)
+    assert pipeline(model=model)(wave) == answer
+    assert len(pipeline(model="user/backbone", revision="v1")(wave, candidate_labels=classes)) == 2
+    assert main(["predict", "--adapter", str(adapter), str(wave)]) == 0
+    assert answer[0]["label"] in capsys.readouterr().out
+    if find_spec("matplotlib"):
+        assert main(["plot", "neighbors", "--adapters", str(adapter), "--output", str(tmp_path / "map.png")]) == 0
+    # The revision is that of the backbone that it was given with.
+    push_adapter(adapter, REPO)
+    assert json.loads(hub.files(REPO)["adapter_config.json"])["revision"] == "v1"
+    push_adapter(adapter, REPO, base_model="user/copy")
+    assert json.loads(hub.files(REPO)["adapter_config.json"])["revision"] is None
+
+
+def test_revision_that_is_no_text_is_named(adapter, refused):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": 7}))
+    assert "names 7 as the revision of its backbone" in refused(load_adapter, adapter)
 
 
 def bundled_with_classes(bundled):
