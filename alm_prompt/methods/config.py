@@ -233,8 +233,8 @@ class WrapperPromptConfig(PromptConfig):
         self.prompt = _wrapped_config(self.prompt, type(self).__name__)
         if any(isinstance(inner, type(self)) for inner in self._stack()):
             raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
-        if self.logit_scale is None:
-            self.logit_scale = self.prompt.logit_scale
+        for name in ("template", "descriptions", "logit_scale"):
+            self._take_over(name)
         if self.prompt.encoder_mode == REFERENCE:
             self.encoder_mode = REFERENCE
 
@@ -242,6 +242,18 @@ class WrapperPromptConfig(PromptConfig):
     def stands_alone(cls) -> bool:
         """Whether the method also works without a wrapped one."""
         return cls.method_class.default_prompt is not None
+
+    def _take_over(self, name: str) -> None:
+        """Take what the wrapped config says of the whole stack, where this one says nothing."""
+        own, wrapped = getattr(self, name), getattr(self.prompt, name)
+        if own is None:
+            setattr(self, name, wrapped)
+        # One that was bound says what its model or its last wrapper did.
+        elif self.prompt.text_signature is None and wrapped not in (None, own):
+            raise AlmPromptError(
+                f"{name} is {repr(own)[:60]} in {type(self).__name__} and {repr(wrapped)[:60]} in the "
+                f"{type(self.prompt).__name__} that it wraps; give it once"
+            )
 
     def _stack(self) -> Iterator[PromptConfig]:
         """The wrapped configs, outermost first."""

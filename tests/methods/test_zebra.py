@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 
-from alm_prompt import AlmPromptError, CoOpPromptConfig, ZebraPromptConfig
+from alm_prompt import AlmPromptError, CoOpPromptConfig, KgCoOpPromptConfig, TtaPromptConfig, ZebraPromptConfig
 
 
 def hand_loss(logits, labels, entropy_weight):
@@ -79,6 +80,37 @@ def test_wrapped_logit_scale_holds_for_both_branches(make_tiny_alm, audio_batch)
     torch.testing.assert_close(scaled, zebra(alm)(**audio_batch).logits * 100 / alm.alm.logit_scale.exp())
 
 
+def test_wrapped_template_and_descriptions_are_those_of_the_stack(make_tiny_alm, audio_batch, tmp_path):
+    text = {"template": "the {}", "descriptions": {"dog": ["a cat"]}}
+    torch.manual_seed(3)
+    by_hand = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=KgCoOpPromptConfig(n_ctx=4), **text))
+    for config in (
+        ZebraPromptConfig(prompt=KgCoOpPromptConfig(n_ctx=4, **text)),
+        ZebraPromptConfig(prompt=TtaPromptConfig(prompt=KgCoOpPromptConfig(n_ctx=4, **text), template="the {}")),
+    ):
+        torch.manual_seed(3)
+        model = get_peft_model(make_tiny_alm(), config)
+        output, expected = model(**audio_batch), by_hand(**audio_batch)
+        assert torch.equal(output.logits, expected.logits)
+        assert output.losses == expected.losses
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(make_tiny_alm(), tmp_path)
+    assert torch.equal(loaded(**audio_batch).logits, expected.logits)
+
+
+def test_config_that_was_on_a_model_is_wrapped_with_what_it_says(make_tiny_alm):
+    """Only its user can contradict the wrapper's, not the model that filled it in."""
+    alm, wrapped = make_tiny_alm(), CoOpPromptConfig(n_ctx=4)
+    get_peft_model(alm, wrapped).unload()
+    model = get_peft_model(alm, ZebraPromptConfig(prompt=wrapped, template="the {}"))
+    again = replace(model.peft_config["default"], template="a {}")
+    assert [config.template for config in (wrapped, model.peft_config["default"], again)] == [
+        alm.class_bank.template,
+        "the {}",
+        "a {}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -86,6 +118,20 @@ def test_wrapped_logit_scale_holds_for_both_branches(make_tiny_alm, audio_batch)
         (lambda: ZebraPromptConfig(prompt={"peft_type": "LORA"}), "'LORA' is no prompt method"),
         (lambda: ZebraPromptConfig(prompt={"peft_type": "ALM_COOP", "depth": 3}), "CoOpPromptConfig has no option"),
         (lambda: ZebraPromptConfig(prompt=ZebraPromptConfig(prompt=CoOpPromptConfig())), "stands twice"),
+        (
+            lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(template="a {}"), template="the {}"),
+            "template is 'the {}' in ZebraPromptConfig and 'a {}' in the CoOpPromptConfig that it wraps; give it once",
+        ),
+        (
+            lambda: ZebraPromptConfig(
+                prompt=CoOpPromptConfig(descriptions={"dog": ["a"]}), descriptions={"dog": ["b"]}
+            ),
+            "descriptions is .* give it once",
+        ),
+        (
+            lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(logit_scale=3.0), logit_scale=2.0),
+            "logit_scale is 2.0 in ZebraPromptConfig and 3.0 in the CoOpPromptConfig",
+        ),
         (lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(), alpha=1.5), "alpha is 1.5"),
         (lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(), entropy_weight=-1), "entropy_weight is -1"),
     ],
