@@ -201,7 +201,9 @@ class ClassBank:
     def zero_shot_embeds(self, alm: AlmModel) -> torch.Tensor:
         """Embeddings of the classes without anything learned.
 
-        Computed once and kept while the text tower stays as it is; a tower that is being trained is never kept.
+        Computed once and kept while the text tower stays as it is; a tower that is being trained is never kept. After
+        a change that [`AlmModel.text_state`] does not see, such as LoRA merged into the tower, call `set_classes`
+        again: a new bank has kept nothing.
 
         Args:
             alm: the model whose text tower reads the sentences.

@@ -210,7 +210,11 @@ class AlmModel(AlmPreTrainedModel):
         return any(parameter.requires_grad for parameter in self._text_parameters())
 
     def text_state(self) -> tuple[object, ...]:
-        """A value that changes whenever text features could: weights, device, type, autocast or way to compute."""
+        """A value that changes with weights, device, type, autocast or way to compute, and so with text features.
+
+        Weights are not read, for which the host would wait for the GPU in every step: a change through their `.data`
+        (`peft` merges LoRA like that), or of layers that keep their weights (LoRA switched off), goes unseen.
+        """
         device = self.device
         autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
         versions = tuple((id(p), 0 if p.is_inference() else p._version) for p in self._text_parameters())
