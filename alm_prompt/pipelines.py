@@ -56,8 +56,9 @@ class PromptedAudioClassificationPipeline(Pipeline):
             **options: `top_k`: number of classes in the answer, `None` for all; default 5, and all in task
                 `"zero-shot-audio-classification"`; `sampling_rate` of clips that are bare samples, in Hz, default: the
                 model's; `candidate_labels`: classes to choose from, any
-                number of any names, default: the model's own; `hypothesis_template`: sentence around them, with one
-                `{}`, default: the model's own; `batch_size`.
+                number of any names, default: the model's own; `hypothesis_template`: sentence around them for
+                zero-shot predictions, with one `{}`, default: the model's own (an adapter has prompts of its own, and
+                the template that it was trained beside); `batch_size`.
 
         Returns:
             `[{"score": probability, "label": class name}, ...]`, the most likely first; a list of these for a list.

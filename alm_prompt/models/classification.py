@@ -102,11 +102,16 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         template: str | None = None,
         descriptions: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Set the classes to tell apart. Any list will do: nothing learned belongs to the old one.
+        """Set the classes to tell apart.
+
+        Any list will do without an adapter, and with one whose prompt is shared by all classes. What was learned per
+        class serves the classes of training only: [`fallback_classes`] names the others, and a class-specific prompt
+        refuses them.
 
         Args:
             class_names: at least one name.
-            template: sentence with one `{}` for the class name; default: that of the configuration.
+            template: sentence with one `{}` for the class name, for zero-shot predictions; default: that of the
+                configuration. An adapter has prompts of its own, and the template that it was trained beside.
             descriptions: sentences per class name to use in place of the template, and in prompts in place of the
                 name; more classes than are set do no harm.
 
