@@ -92,10 +92,15 @@ class AlmTrainingArguments(TrainingArguments):
             raise AlmPromptError("fp16=True needs a GPU, and this is a CPU: set bf16=True, or neither")
 
 
+class _WithMomentum(str):
+    """`optim_args` with the momentum of their arguments: in a copy of these it contradicts no other one."""
+
+
 def _with_momentum(optim_args: str | None, momentum: float) -> str:
     """Return `optim_args` with the momentum in it."""
     settings = dict(item.split("=") for item in (optim_args or "").replace(" ", "").split(",") if item)
-    given = float(settings.setdefault("momentum", str(momentum)))
-    if given != momentum:
-        raise AlmPromptError(f"momentum={momentum}, but optim_args={optim_args!r} says {given}: give one of them")
-    return ",".join(f"{key}={value}" for key, value in settings.items())
+    given = float(settings.get("momentum", momentum))
+    if given != momentum and not isinstance(optim_args, _WithMomentum):
+        raise AlmPromptError(f"momentum={momentum}, but optim_args={optim_args!r} says {given}: give momentum alone")
+    settings["momentum"] = momentum
+    return _WithMomentum(",".join(f"{key}={value}" for key, value in settings.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def test_other_optimizers_do_not_get_momentum(tmp_path: Path) -> None:
 def test_arguments_survive_a_copy(tmp_path: Path) -> None:
     args = AlmTrainingArguments(output_dir=str(tmp_path), momentum=0.7)
     assert replace(args, seed=3).optim_args == "momentum=0.7"
+
+
+@pytest.mark.parametrize("optim_args", [None, "nesterov=true", "momentum=0.7, nesterov=true"])
+def test_momentum_of_a_copy_is_the_one_that_is_used(tmp_path: Path, optim_args: str | None) -> None:
+    args = AlmTrainingArguments(output_dir=str(tmp_path), momentum=0.7, optim_args=optim_args)
+    for copied in (replace(args, momentum=0.5), replace(deepcopy(args), momentum=0.9, seed=3)):
+        settings = Trainer.get_optimizer_cls_and_kwargs(copied)[1]
+        assert settings["momentum"] == copied.momentum != args.momentum
+        assert settings.get("nesterov", False) == bool(optim_args)
+    with pytest.raises(AlmPromptError, match=r"momentum=0\.7.*0\.5"):
+        replace(args, optim_args="momentum=0.5")
 
 
 @pytest.mark.parametrize(
