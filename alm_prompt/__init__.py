@@ -40,15 +40,17 @@ _HOMES = {
     "run_benchmark": "evaluation",
     "view_features": "training",
 }
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use: `import alm_prompt` alone loads neither torch nor transformers."""
-    if name.startswith("_"):
+    if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Whatever is asked for, models and methods register themselves: PEFT and Auto classes can then load them.
     methods = import_module(".methods", __name__)
+    if name == "__all__":
+        # Only here: which methods there are is known once they are imported.
+        return sorted({*_HOMES, *methods.__all__})
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     if name in methods.__all__:
@@ -57,4 +59,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *import_module(".methods", __name__).__all__, "__version__"})
+    return [*__getattr__("__all__"), "__version__"]

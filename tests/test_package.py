@@ -57,7 +57,12 @@ def test_public_name_exists_and_is_documented(name: str) -> None:
 
 def test_dir_lists_the_public_names() -> None:
     assert {"AlmForAudioClassification", "AlmTrainer", "CoOpPromptConfig", "ZebraPromptConfig"} <= set(PUBLIC_NAMES)
-    assert set(alm_prompt.__all__) <= set(PUBLIC_NAMES)
+    assert alm_prompt.__all__ == PUBLIC_NAMES
+
+
+def test_star_brings_all_public_names() -> None:
+    brought = run_python("-c", "from alm_prompt import *; print(*sorted(name for name in dir() if name[0] != '_'))")
+    assert brought.split() == PUBLIC_NAMES
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
