@@ -51,23 +51,15 @@ class ClassHead(nn.Module):
         """
         return bank.zero_shot_embeds(alm), alm.logit_scale.exp()
 
-    def forward(
-        self,
-        bank: ClassBank,
-        audio_features: torch.Tensor,
-        alm: AlmModel,
-        logit_scale: torch.Tensor | float | None = None,
-    ) -> ClassHeadOutput:
+    def forward(self, bank: ClassBank, audio_features: torch.Tensor, alm: AlmModel) -> ClassHeadOutput:
         """Classify.
 
         Args:
             bank: the classes.
             audio_features: `[B, d]`, projected, not normalised.
             alm: the model that encodes text.
-            logit_scale: factor on the cosines; default: the model's own.
         """
-        scale = alm.logit_scale.exp() if logit_scale is None else logit_scale
-        return similarity_output(audio_features, bank.zero_shot_embeds(alm), scale)
+        return similarity_output(audio_features, bank.zero_shot_embeds(alm), alm.logit_scale.exp())
 
 
 def similarity_output(
