@@ -35,6 +35,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
 
     # The loss is computed inside forward from `num_items_in_batch`: Trainer then leaves it as it is.
     accepts_loss_kwargs = True
+    # As it was given to `from_pretrained`, beside `name_or_path`: an adapter names its backbone by both.
+    revision: str | None = None
 
     def __init__(self, config: AlmConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         super().__init__(config)
@@ -69,6 +71,7 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **hub)
+        model.revision = kwargs.get("revision")
         if class_names is not None:
             model.set_classes(class_names, template=template)
         return model

@@ -45,8 +45,6 @@ class AlmPreTrainedModel(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio", "text")
     _supports_sdpa = True
-    # As it was given to `from_pretrained`, beside `name_or_path`: an adapter names its backbone by both.
-    revision: str | None = None
 
     @property
     def is_gradient_checkpointing(self) -> bool:
@@ -80,17 +78,13 @@ class AlmPreTrainedModel(PreTrainedModel):
             model = cls(config_from_clap(config)).to(clap.dtype)
             model.base_model.load_state_dict(state_dict_from_clap(clap.state_dict()))
             model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path)
-            model.revision = kwargs.get("revision")
             return model.eval()
         if config.model_type != AlmConfig.model_type:
             raise AlmPromptError(
                 f"{pretrained_model_name_or_path} holds a model of type {config.model_type!r}; give a folder of "
                 "alm_prompt or a LAION CLAP checkpoint (type 'clap')"
             )
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
-        # With `output_loading_info=True` there is a report beside the model.
-        (loaded[0] if isinstance(loaded, tuple) else loaded).revision = kwargs.get("revision")
-        return loaded
+        return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
