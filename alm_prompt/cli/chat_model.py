@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..prompts.dialogue import Message
 
 TEMPERATURE = 0.7
-# Code from a repository is never run.
-NO_CODE = {"trust_remote_code": False}
 
 
 def revision_of(reference: str) -> str | None:
@@ -32,7 +30,7 @@ def revision_of(reference: str) -> str | None:
     from transformers.utils import CONFIG_NAME
 
     with one_line(f"--llm {reference!r} (a folder or a Hub id) cannot be opened", (OSError, ValueError, KeyError)):
-        AutoConfig.from_pretrained(reference, **NO_CODE)
+        AutoConfig.from_pretrained(reference, trust_remote_code=False)
         # Files of the Hub's cache lie in a folder that is named by their commit.
         return None if Path(reference).is_dir() else Path(hf_hub_download(reference, CONFIG_NAME)).parent.name
 
@@ -61,10 +59,10 @@ class ChatModel:
             one_line(f"--llm {reference!r} (a folder or a Hub id) cannot be opened", failures),
             bar_for_downloads_only(reference),
         ):
-            self.tokenizer = AutoTokenizer.from_pretrained(reference, revision=revision, **NO_CODE)
+            self.tokenizer = AutoTokenizer.from_pretrained(reference, revision=revision, trust_remote_code=False)
             if self.tokenizer.chat_template is None:
                 raise AlmPromptError(f"--llm {reference!r} has no chat template; give a model that is made to chat")
-            model = AutoModelForCausalLM.from_pretrained(reference, revision=revision, **NO_CODE)
+            model = AutoModelForCausalLM.from_pretrained(reference, revision=revision, trust_remote_code=False)
             self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
     def __call__(self, messages: list[Message]) -> str:

@@ -70,7 +70,7 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         """
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-        model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **hub)
+        model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **hub)
         model.revision = kwargs.get("revision")
         if class_names is not None:
             model.set_classes(class_names, template=template)

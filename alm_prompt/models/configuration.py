@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
@@ -66,6 +67,25 @@ class AlmConfig(PreTrainedConfig):
         self.logit_scale_init_value = logit_scale_init_value
         self.template = template
         super().__init__(**kwargs)
+
+
+def read_config(source: str | os.PathLike, **hub: Any) -> PreTrainedConfig:
+    """Configuration in a folder or Hub repository, whose code is never run, nor asked about.
+
+    Args:
+        source: folder or Hub id.
+        **hub: options of the Hub download, such as `revision`.
+
+    Returns:
+        The configuration; of a type that `transformers` does not know, its settings alone.
+    """
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
+    except ValueError:
+        config = PreTrainedConfig.from_dict(PreTrainedConfig.get_config_dict(source, **hub)[0])
+        if config.model_type in CONFIG_MAPPING:
+            raise
+        return config
 
 
 def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default_type: str, name: str) -> PreTrainedConfig:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, ClapModel, PreTrainedModel
+from transformers import AutoModel, ClapModel, PreTrainedModel
 
 from ..distributed import world
 from ..errors import AlmPromptError
@@ -16,7 +16,7 @@ from ..losses import contrastive_loss, gather_pairs
 from ..outputs import AlmOutput
 from .audio_towers import build_audio_tower
 from .class_head import similarity_output
-from .configuration import AlmConfig
+from .configuration import AlmConfig, read_config
 from .convert.clap import config_from_clap, state_dict_from_clap
 from .joining import (
     AUDIO_PREFIXES,
@@ -68,11 +68,13 @@ class AlmPreTrainedModel(PreTrainedModel):
         Raises:
             AlmPromptError: the checkpoint is of another kind of model.
         """
+        # Code that a checkpoint brings along is never run, nor asked about.
+        kwargs.pop("trust_remote_code", None)
         kwargs.setdefault("dtype", torch.float32)
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
+            config = read_config(pretrained_model_name_or_path, **hub)
         if config.model_type == "clap":
             clap = ClapModel.from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
             model = cls(config_from_clap(config)).to(clap.dtype)

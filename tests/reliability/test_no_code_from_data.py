@@ -31,8 +31,20 @@ def makes_code(tree: ast.AST) -> list[str]:
         for word in getattr(node, "keywords", []):
             if word.arg == "trust_remote_code" and not (isinstance(word.value, ast.Constant) and not word.value.value):
                 found.append(f"{node.lineno}: trust_remote_code")
+        if opens_any_class(node) and "trust_remote_code" not in {word.arg for word in node.keywords}:
+            found.append(f"{node.lineno}: from_pretrained")
     safe = [f"{node.lineno}: {node.func.value.id}.load" for node in ast.walk(tree) if is_safe_load(node)]
     return [place for place in found if place not in safe]
+
+
+def opens_any_class(node: ast.AST) -> bool:
+    """Whether a checkpoint has a say in which class is made of it: that of an `Auto*`, or of one in a variable."""
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_pretrained"
+    ):
+        return False
+    name = getattr(node.func.value, "id", "")
+    return name.startswith("Auto") or name.islower()
 
 
 def is_safe_load(node: ast.AST) -> bool:
@@ -64,12 +76,25 @@ def test_the_package_makes_no_code_of_data():
         "np.load(path, allow_pickle=True)",
         "open_model(path, trust_remote_code=True)",
         "open_model(path, trust_remote_code=wish)",
+        "AutoConfig.from_pretrained(path)",
+        "AutoModel.from_pretrained(path, **options)",
+        "loader.from_pretrained(path)",
     ],
 )
 def test_what_is_found(code):
     assert makes_code(ast.parse(code))
 
 
-@pytest.mark.parametrize("code", ["torch.load(path, weights_only=True)", "yaml.safe_load(text)", "model.eval()"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "torch.load(path, weights_only=True)",
+        "yaml.safe_load(text)",
+        "model.eval()",
+        "AutoModel.from_pretrained(path, trust_remote_code=False)",
+        "BertModel.from_pretrained(path)",
+        "super().from_pretrained(path)",
+    ],
+)
 def test_what_is_not(code):
     assert not makes_code(ast.parse(code))

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, GenerationMixin, GPT2LMHeadModel, PreTrainedModel
+from transformers import GenerationMixin, GPT2LMHeadModel, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 from ...errors import AlmPromptError
+from ..configuration import read_config
 from ..modeling import HUB_ARGUMENTS, AlmModel
 from .beam_search import official_beam_search
 from .configuration import PengiConfig
@@ -68,11 +69,13 @@ class PengiForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             AlmPromptError: the checkpoint is of another kind of model.
         """
+        # Code that a checkpoint brings along is never run, nor asked about.
+        kwargs.pop("trust_remote_code", None)
         kwargs.setdefault("dtype", torch.float32)
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
+            config = read_config(pretrained_model_name_or_path, **hub)
         if config.model_type != PengiConfig.model_type:
             raise AlmPromptError(
                 f"{pretrained_model_name_or_path} holds a model of type {config.model_type!r}, which writes no text; "
