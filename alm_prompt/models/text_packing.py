@@ -19,6 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig
 
+from .frozen import in_mode
 from .text_layers import TextLayers
 
 # Own tokens per row of a causal tower. More would share a start among more prompts, but every token is compared with
@@ -156,15 +157,18 @@ def encode_packed(
     rows = torch.cat([start, rest], dim=2).flatten(0, 1)
     # Which tokens belong together is the same for every clip.
     mask, read = packing.mask.repeat(clips, 1, 1), packing.read.repeat(clips, 1)
-    states = in_chunks(partial(_run_layers, kind, model), (rows, mask, read), room // rows.shape[1])
+    states = in_chunks(model, partial(_run_layers, kind, model), (rows, mask, read), room // rows.shape[1])
     states = kind.norm(model, states).unflatten(0, (clips, -1)).flatten(1, 2)
     return states.index_select(1, packing.places.flatten()).unflatten(1, packing.places.shape).flatten(0, 1)
 
 
-def in_chunks(run: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+def in_chunks(
+    model: nn.Module, run: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor], size: int
+) -> torch.Tensor:
     """Run a text model on slices of its inputs; several are run again in the backward pass, so that only one is kept.
 
     Args:
+        model: the text model, in the mode that it is run in, also in the backward pass.
         run: function of slices of the tensors along their first axis.
         tensors: `[N, ...]`.
         size: longest slice.
@@ -172,7 +176,18 @@ def in_chunks(run: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor],
     if len(tensors[0]) <= size:
         return run(*tensors)
     slices = zip(*(tensor.split(size) for tensor in tensors), strict=True)
+    run = partial(_run_in_mode, model, model.training, run)
     return torch.cat([checkpoint(run, *pieces, use_reentrant=False) for pieces in slices])
+
+
+def _run_in_mode(
+    model: nn.Module, training: bool, run: Callable[..., torch.Tensor], *pieces: torch.Tensor
+) -> torch.Tensor:
+    if model.training == training:
+        return run(*pieces)
+    # Encoders of "reference" mode are in training mode in the forward pass only.
+    with in_mode(training, model):
+        return run(*pieces)
 
 
 def token_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:

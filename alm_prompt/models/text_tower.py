@@ -202,7 +202,7 @@ class TextTower(nn.Module):
             embeds, mask = self._pad(embeds, mask)
         if plan.room is None:
             return self._pooled_states(embeds, mask)
-        return in_chunks(self._pooled_states, (embeds, mask), plan.room // embeds.shape[1])
+        return in_chunks(self.model, self._pooled_states, (embeds, mask), plan.room // embeds.shape[1])
 
     def _pooled_states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self._pool(self._states(embeds, mask), mask)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from transformers import ClapAudioConfig
+from transformers import BertConfig, ClapAudioConfig
 
 from alm_prompt import AlmForAudioClassification, AlmPromptError, CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.models.audio_towers.yamnet import YamnetConfig
@@ -152,6 +152,37 @@ def test_only_the_prompt_gets_gradients_and_audio_needs_no_graph(make_alm):
     assert [name for name, p in model.named_parameters() if p.grad is not None] == [
         "base_model.model.class_head.learned_context.default"
     ]
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_gradients_are_those_of_the_drawn_dropout_also_where_prompts_are_computed_in_chunks(make_tiny_alm, chunked):
+    tiny = make_tiny_alm()
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    text = BertConfig(vocab_size=tiny.config.text_config.vocab_size, max_position_embeddings=32, **sizes)
+    config = type(tiny.config)(**{**tiny.config.to_dict(), "text_config": text.to_dict(), "text_pooling": "mean"})
+    torch.manual_seed(0)
+    alm = AlmForAudioClassification(config, tokenizer=tiny.tokenizer)
+    for parameter in alm.alm.text_tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    alm.set_classes(CLASSES)
+    model = reference(alm).double().train()
+    if chunked:
+        alm.alm.text_tower.memory = 2**17
+
+    def loss():
+        torch.manual_seed(3)
+        return model(input_features=clips(alm).double(), labels=torch.arange(8) % 4).loss
+
+    (context,) = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    (gradient,) = torch.autograd.grad(loss(), context)
+    assert not any(module.training for module in alm.alm.modules())
+    direction = gradient / gradient.norm()
+    with torch.no_grad():
+        context += 1e-5 * direction
+        above = loss()
+        context -= 2e-5 * direction
+        below = loss()
+    torch.testing.assert_close((above - below) / 2e-5, gradient.norm(), rtol=1e-6, atol=0)
 
 
 def test_anchors_and_zero_shot_features_are_those_without_dropout(make_alm):
