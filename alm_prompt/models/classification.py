@@ -68,13 +68,14 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         Raises:
             AlmPromptError: another kind of model, or a class list that cannot be used.
         """
-        model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        opened = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = opened[0] if kwargs.get("output_loading_info") else opened
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **hub)
         model.revision = kwargs.get("revision")
         if class_names is not None:
             model.set_classes(class_names, template=template)
-        return model
+        return opened
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """Write weights, configuration and tokenizer: what [`from_pretrained`] needs."""

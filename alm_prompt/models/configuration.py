@@ -83,7 +83,7 @@ def read_config(source: str | os.PathLike, **hub: Any) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
     except ValueError:
         config = PreTrainedConfig.from_dict(PreTrainedConfig.get_config_dict(source, **hub)[0])
-        if config.model_type in CONFIG_MAPPING:
+        if not config.model_type or config.model_type in CONFIG_MAPPING:
             raise
         return config
 

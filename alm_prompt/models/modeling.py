@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, ClapModel, PreTrainedModel
+from transformers import AutoModel, ClapConfig, ClapModel, PreTrainedModel
 
 from ..distributed import world
 from ..errors import AlmPromptError
@@ -35,6 +35,10 @@ TEXTS_PER_PASS = 512
 
 # What `from_pretrained` hands to the Hub and not to a model's constructor.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+# What else a checkpoint of another class is opened with; the rest would act on that class and be lost with it.
+CLAP_ARGUMENTS = (*HUB_ARGUMENTS, "device_map", "dtype", "use_safetensors", "variant", "weights_only")
+# The way out where a checkpoint cannot be opened like this.
+OWN_FORMAT = "save it with save_pretrained first and open that folder so"
 
 
 class AlmPreTrainedModel(PreTrainedModel):
@@ -63,30 +67,59 @@ class AlmPreTrainedModel(PreTrainedModel):
         Args:
             pretrained_model_name_or_path: folder or Hub id.
             *args: passed on to `PreTrainedModel.from_pretrained`.
-            **kwargs: passed on to `PreTrainedModel.from_pretrained`.
+            **kwargs: passed on to `PreTrainedModel.from_pretrained`. A LAION CLAP checkpoint takes those of the Hub
+                download and of its weight files, `dtype`, `attn_implementation`, a `device_map` of one device and
+                `output_loading_info`, whose names are those of `ClapModel`.
 
         Raises:
-            AlmPromptError: the checkpoint is of another kind of model.
+            AlmPromptError: the checkpoint is of another kind of model, or does not take an option.
         """
         # Code that a checkpoint brings along is never run, nor asked about.
         kwargs.pop("trust_remote_code", None)
-        kwargs.setdefault("dtype", torch.float32)
+        kwargs.setdefault("dtype", kwargs.pop("torch_dtype", torch.float32))
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
             config = read_config(pretrained_model_name_or_path, **hub)
         if config.model_type == "clap":
-            clap = ClapModel.from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
-            model = cls(config_from_clap(config)).to(clap.dtype)
-            model.base_model.load_state_dict(state_dict_from_clap(clap.state_dict()))
-            model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path)
-            return model.eval()
+            return cls._from_clap(str(pretrained_model_name_or_path), config, *args, **kwargs)
         if config.model_type != AlmConfig.model_type:
             raise AlmPromptError(
                 f"{pretrained_model_name_or_path} holds a model of type {config.model_type!r}; give a folder of "
                 "alm_prompt or a LAION CLAP checkpoint (type 'clap')"
             )
         return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
+
+    @classmethod
+    def _from_clap(
+        cls,
+        source: str,
+        config: ClapConfig,
+        *args: Any,
+        attn_implementation: str | dict[str, str] | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        # Under names like `_from_pipeline` transformers passes on who opens the model.
+        if refused := sorted(name for name in kwargs if name not in CLAP_ARGUMENTS and not name.startswith("_")):
+            raise AlmPromptError(
+                f"{refused[0]}={kwargs[refused[0]]!r} does not go with {source}, which is a LAION CLAP checkpoint; "
+                f"{OWN_FORMAT}"
+            )
+        clap, report = ClapModel.from_pretrained(source, config=config, output_loading_info=True, **kwargs)
+        # Of a model on one device there is no such map.
+        if hasattr(clap, "hf_device_map"):
+            raise AlmPromptError(
+                f"device_map={kwargs['device_map']!r} spreads {source}, which is a LAION CLAP checkpoint, over "
+                f"several devices; give one, or {OWN_FORMAT}"
+            )
+        own = config_from_clap(config)
+        if attn_implementation is not None:
+            own._attn_implementation = attn_implementation
+        model = cls(own, *args).to(clap.device, clap.dtype)
+        model.base_model.load_state_dict(state_dict_from_clap(clap.state_dict()))
+        model.name_or_path = model.config.name_or_path = source
+        return (model.eval(), report) if output_loading_info else model.eval()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -125,6 +125,42 @@ def test_opened_checkpoint_survives_our_own_format(folder, clips, tmp_path):
     assert torch.equal(reopened(**features).logits, model(**features).logits)
 
 
+@pytest.mark.parametrize("kind", [AlmModel, AlmForAudioClassification])
+def test_options_of_from_pretrained_reach_the_model(kind, folder, tmp_path):
+    model, report = kind.from_pretrained(
+        folder, device_map="cpu", dtype="bfloat16", attn_implementation="eager", output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert model.device.type == "cpu" and model.dtype == torch.bfloat16
+    text = model.base_model.text_tower.model.config
+    assert {model.config._attn_implementation, text._attn_implementation} == {"eager"}
+    assert kind.from_pretrained(folder, torch_dtype=torch.float16).dtype == torch.float16
+    model.save_pretrained(tmp_path)
+    assert kind.from_pretrained(tmp_path, output_loading_info=True)[1].keys() == report.keys()
+
+
+def test_device_map_puts_the_model_on_the_device(folder):
+    # The one device beside the CPU that every machine has.
+    model = AlmForAudioClassification.from_pretrained(folder, device_map="meta")
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"max_memory": {"cpu": "1GB"}},
+            r"max_memory=\{'cpu': '1GB'\} does not go with .*; save it with save_pretrained",
+        ),
+        ({"device_map": {"": "cpu", "text_model": "meta"}}, r"spreads .* over several devices; give one, or save"),
+    ],
+)
+def test_options_that_would_be_lost_are_refused(options, message, folder):
+    with pytest.raises(AlmPromptError, match=message) as caught:
+        AlmModel.from_pretrained(folder, **options)
+    assert "\n" not in str(caught.value)
+
+
 def test_long_clips_are_cropped_the_same_way_every_time(folder, clips):
     processor = AlmProcessor.from_pretrained(folder)
     long_clip = np.concatenate([clips[0], clips[2], clips[1]])

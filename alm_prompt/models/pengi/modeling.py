@@ -71,7 +71,7 @@ class PengiForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         # Code that a checkpoint brings along is never run, nor asked about.
         kwargs.pop("trust_remote_code", None)
-        kwargs.setdefault("dtype", torch.float32)
+        kwargs.setdefault("dtype", kwargs.pop("torch_dtype", torch.float32))
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
