@@ -220,6 +220,9 @@ class AlmProcessor(ProcessorMixin):
     ) -> None:
         super().__init__(feature_extractor, tokenizer)
         self.text_suffix = text_suffix
+        # GPT-2's has none; which token pads is all the same, as the attention mask hides it.
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> AlmProcessor:
@@ -261,11 +264,11 @@ class AlmProcessor(ProcessorMixin):
 
         Args:
             audio: One clip or a list of clips, see [`AlmFeatureExtractor`].
-            text: One text or a list of texts, padded to the longest.
+            text: One text or a list of texts, padded on the right to the longest.
             sampling_rate: Rate of clips given as arrays, in Hz.
             return_tensors: `"pt"` or `"np"`.
             reference: Read clips as the published loader does, see [`AlmFeatureExtractor`].
-            **text_kwargs: Options of the tokenizer.
+            **text_kwargs: Options of the tokenizer, but for `padding_side`: text towers read it on the right.
 
         Returns:
             The inputs of [`AlmModel`] for what was given.
@@ -278,7 +281,10 @@ class AlmProcessor(ProcessorMixin):
         batch = BatchFeature()
         if text is not None:
             text = [f"{one}{self.text_suffix}" for one in ([text] if isinstance(text, str) else text)]
-            batch.update(self.tokenizer(text, return_tensors=return_tensors, **{"padding": True, **text_kwargs}))
+            options = {"padding": True, **text_kwargs, "padding_side": "right"}
+            tokens = self.tokenizer(text, return_tensors=return_tensors, **options)
+            # Some tokenizers give more, such as BERT's token types, which no text tower takes.
+            batch.update({name: tokens[name] for name in ("input_ids", "attention_mask") if name in tokens})
         if audio is not None:
             batch.update(self.feature_extractor(audio, sampling_rate, return_tensors, reference))
         return batch

@@ -97,6 +97,27 @@ def test_text_and_audio_together_are_what_they_are_apart(processor):
     assert all(isinstance(value, np.ndarray) for value in arrays.values())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "habit",
+    [
+        {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
+        {"padding_side": "left"},
+        {"pad_token": None},
+    ],
+    ids=lambda habit: min(habit),
+)
+def test_what_it_makes_of_texts_goes_into_the_model_whatever_the_habits_of_the_tokenizer(habit, tiny_alm):
+    for name, value in habit.items():
+        setattr(tiny_alm.tokenizer, name, value)
+    texts = ["a dog", "this is a sound of rain", "siren"]
+    processor = AlmProcessor(extractor("tile"), tiny_alm.tokenizer)
+    alone = [tiny_alm.alm.get_text_features(tiny_alm.tokenizer(text, return_tensors="pt").input_ids) for text in texts]
+    output = tiny_alm.alm(**processor(text=texts), input_features=torch.randn(3, 1, 96, 64))
+    expected = torch.nn.functional.normalize(torch.cat(alone), dim=-1)
+    torch.testing.assert_close(output.text_embeds, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_folder_round_trip_through_every_auto_class(processor, tmp_path):
     processor.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "processor_config.json").read_text())
