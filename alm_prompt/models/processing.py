@@ -101,6 +101,11 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         return self.spec.sampling_rate
 
     @property
+    def max_seconds(self) -> float | None:
+        """Longest stretch of a clip that is read, around its centre; `None`: clips are read whole."""
+        return None if self.fusion else self.clip_seconds
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that the features depend on besides the audio."""
         settings = json.dumps({**self.to_dict(), "version": FRONT_END_VERSION}, sort_keys=True)
@@ -195,8 +200,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         if reference:
             wave = read_reference(clip, sampling_rate, target_rate=rate, length=length, pad=self.pad)
         else:
-            longest = None if self.fusion else self.clip_seconds
-            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=longest)
+            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=self.max_seconds)
         if self.pad == "patch":
             wave = pad_to_patches(wave, spec, self.patch_frames, self.patch_hop)
             return patches(log_mel(wave, spec, self.mel_filters), self.patch_frames, self.patch_hop)

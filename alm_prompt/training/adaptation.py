@@ -58,7 +58,7 @@ def view_features(
     features = []
     with frozen(model):
         for clip in tqdm(clips, desc="Encoding views", unit="clip", disable=not progress):
-            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=extractor.clip_seconds)
+            wave = read_waveform(clip, sampling_rate, target_rate=rate, max_seconds=extractor.max_seconds)
             inputs = processor(audio=audio_views(wave, config.views, seed), sampling_rate=rate)
             features.append(model.get_audio_features(**inputs.to(device=model.device, dtype=model.dtype)))
     return torch.stack(features)

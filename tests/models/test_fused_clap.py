@@ -19,6 +19,8 @@ from alm_prompt import (
     AlmTrainingArguments,
     AudioFeatureCache,
     CoOpPromptConfig,
+    TtaPromptConfig,
+    view_features,
 )
 from alm_prompt.data import AlmCollator, AudioClips, Clip, ClipDataset
 from alm_prompt.models.processing import AlmFeatureExtractor
@@ -108,6 +110,15 @@ def test_cache_collator_and_our_own_format_carry_the_views(opened, clips, tmp_pa
     reopened = AlmForAudioClassification.from_pretrained(tmp_path / "model", class_names=CLASS_NAMES)
     features = AlmProcessor.from_pretrained(tmp_path / "model")(audio=clips, sampling_rate=RATE)
     assert torch.equal(reopened.get_audio_features(**features), expected)
+
+
+@torch.no_grad()
+def test_adaptation_at_test_time_hears_long_clips_as_the_model_does(folder, opened, clips):
+    alm, processor = AlmForAudioClassification.from_pretrained(folder, class_names=CLASS_NAMES), opened[1]
+    model = get_peft_model(alm, TtaPromptConfig(prompt=CoOpPromptConfig(n_ctx=2), views=3))
+    features = view_features(model, processor, clips, sampling_rate=RATE, progress=False)
+    expected = model.get_audio_features(**processor(audio=clips, sampling_rate=RATE))
+    torch.testing.assert_close(features[:, 0], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["frozen", "reference"])
