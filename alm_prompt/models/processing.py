@@ -162,6 +162,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         Args:
             audio: One clip or a list of clips; a clip is anything that
                 [`~alm_prompt.audio.waveform.read_waveform`] reads: a path, bytes, an array, a `datasets` audio dict.
+                An array `[channels, n]` is one clip of several channels, which are averaged; a batch `[clips, n]` of
+                mono clips is given as `list(array)`.
             sampling_rate: Rate of clips given as arrays, in Hz; files carry their own.
             return_tensors: `"pt"` or `"np"`.
             reference: Read clips as the published loader of this front end does, cropped at random: see
