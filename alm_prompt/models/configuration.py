@@ -69,7 +69,7 @@ class AlmConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-def read_config(source: str | os.PathLike, **hub: Any) -> PreTrainedConfig:
+def open_config(source: str | os.PathLike, **hub: Any) -> PreTrainedConfig:
     """Configuration in a folder or Hub repository, whose code is never run, nor asked about.
 
     Args:

@@ -11,7 +11,7 @@ from transformers import AutoModel, PreTrainedConfig
 
 from ..errors import AlmPromptError
 from .audio_towers import AUDIO_TOWERS
-from .configuration import read_config
+from .configuration import open_config
 from .text_families import FAMILIES
 
 # Where a tower comes from: a folder or Hub id, a model with weights, or a configuration without any.
@@ -67,7 +67,7 @@ def copy_weights(target: nn.Module, source: TowerSource, prefixes: tuple[str, ..
 
 def _config_of(source: TowerSource, side: str, supported: list[str]) -> PreTrainedConfig:
     if isinstance(source, (str, os.PathLike)):
-        config = read_config(source)
+        config = open_config(source)
     else:
         config = source if isinstance(source, PreTrainedConfig) else getattr(source, "config", None)
     # Models of two towers (CLAP, CLIP, our own) have a configuration for each.
@@ -83,7 +83,7 @@ def _config_of(source: TowerSource, side: str, supported: list[str]) -> PreTrain
 
 def _read_weights(source: str | os.PathLike, target: nn.Module) -> dict[str, torch.Tensor]:
     """Weights that a folder or repository really holds, without those that are made up where it lacks some."""
-    config = read_config(source)
+    config = open_config(source)
     # The model that transformers has for a type is not always the encoder alone: T5's has a decoder.
     loader = type(target) if config.model_type == target.config.model_type else AutoModel
     model, report = loader.from_pretrained(

@@ -16,7 +16,7 @@ from ..losses import contrastive_loss, gather_pairs
 from ..outputs import AlmOutput
 from .audio_towers import build_audio_tower
 from .class_head import similarity_output
-from .configuration import AlmConfig, read_config
+from .configuration import AlmConfig, open_config
 from .convert.clap import config_from_clap, state_dict_from_clap
 from .joining import (
     AUDIO_PREFIXES,
@@ -80,7 +80,7 @@ class AlmPreTrainedModel(PreTrainedModel):
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-            config = read_config(pretrained_model_name_or_path, **hub)
+            config = open_config(pretrained_model_name_or_path, **hub)
         if config.model_type == "clap":
             return cls._from_clap(str(pretrained_model_name_or_path), config, *args, **kwargs)
         if config.model_type != AlmConfig.model_type:

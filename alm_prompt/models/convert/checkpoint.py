@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...audio.features import mel_filters
 from ...errors import AlmPromptError
+from ...hub import file_sha256
 from ...versions import installed_versions
 from ..processing import AlmFeatureExtractor, AlmProcessor
 from .family import Family, FrontEnd
@@ -23,7 +24,7 @@ from .mapping import MappedWeights, Weights, check_weights, map_weights
 from .msclap_2022 import MSCLAP_2022
 from .msclap_2023 import MSCLAP_2023
 from .pengi import PENGI, PENGI_GENERATION
-from .reading import check_checkpoint_file, file_sha256, read_checkpoint
+from .reading import check_checkpoint_file, read_checkpoint
 from .reclap import RECLAP
 
 FAMILIES: dict[str, Family] = {

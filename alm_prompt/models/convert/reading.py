@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -105,15 +104,6 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
             f"checkpoint {path} holds a tensor with and without the prefix 'module.'; give one of both"
         )
     return weights
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _load(path: Path) -> Any:

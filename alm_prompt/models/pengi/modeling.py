@@ -13,7 +13,7 @@ from transformers import GenerationMixin, GPT2LMHeadModel, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 from ...errors import AlmPromptError
-from ..configuration import read_config
+from ..configuration import open_config
 from ..modeling import HUB_ARGUMENTS, AlmModel
 from .beam_search import official_beam_search
 from .configuration import PengiConfig
@@ -75,7 +75,7 @@ class PengiForConditionalGeneration(PreTrainedModel, GenerationMixin):
         config = kwargs.pop("config", None)
         if config is None:
             hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-            config = read_config(pretrained_model_name_or_path, **hub)
+            config = open_config(pretrained_model_name_or_path, **hub)
         if config.model_type != PengiConfig.model_type:
             raise AlmPromptError(
                 f"{pretrained_model_name_or_path} holds a model of type {config.model_type!r}, which writes no text; "
