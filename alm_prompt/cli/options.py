@@ -19,7 +19,11 @@ class TextOptions:
         },
     )
     template: str | None = field(
-        default=None, metadata={"help": "sentence around a class name, with {} in its place; the model's own if unset"}
+        default=None,
+        metadata={
+            "help": "sentence around a class name, with {} in its place, for zero-shot predictions (an adapter has "
+            "prompts of its own); the model's own if unset"
+        },
     )
 
 
