@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -60,9 +61,10 @@ def test_dir_lists_the_public_names() -> None:
     assert alm_prompt.__all__ == PUBLIC_NAMES
 
 
-def test_star_brings_all_public_names() -> None:
-    brought = run_python("-c", "from alm_prompt import *; print(*sorted(name for name in dir() if name[0] != '_'))")
-    assert brought.split() == PUBLIC_NAMES
+def test_star_brings_all_public_names(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text("from alm_prompt import *\n")
+    brought = runpy.run_path(str(tmp_path / "user.py"))
+    assert sorted(name for name in brought if name[0] != "_") == PUBLIC_NAMES
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
