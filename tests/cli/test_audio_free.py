@@ -79,6 +79,8 @@ def test_own_sentences_noise_seed_and_resume(tmp_path: Path, sentences: Path, re
         ([], "--data is missing"),
         (["--audio-free"], "--audio-free does not know the classes"),
         (["--audio-free", "--classes", *CLASSES, "--data", "sounds"], "leave out --data"),
+        (["--audio-free", "--classes", *CLASSES, "--folds", "1"], "leave out --folds"),
+        (["--audio-free", "--classes", *CLASSES, "--path-column", "file"], "leave out --path-column"),
         (["--data", "sounds", "--noise-std", "0.1"], "belong to --audio-free"),
         (["--audio-free", "--classes", *CLASSES, "--noise-std", "-1"], "--noise-std must be at least 0"),
         (["--audio-free", "--classes", *CLASSES, "--encoder-mode", "reference"], "leave out --encoder-mode"),
