@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from huggingface_hub import constants, hf_hub_download
@@ -126,7 +127,7 @@ def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> tuple[str,
 def _open_backbone(
     source: str, revision: str | None, token: str | bool | None, what: str
 ) -> AlmForAudioClassification:
-    with one_line(f"{what} {source!r} cannot be opened", (OSError, ValueError, SafetensorError)):
+    with backbone_failures(f"{what} {source!r} cannot be opened"):
         return AlmForAudioClassification.from_pretrained(
             TINY_FOLDER if source == TINY else source, revision=revision or "main", token=token
         )
@@ -154,3 +155,19 @@ def one_line(what: str, failures: tuple[type[Exception], ...]) -> Iterator[None]
     except failures as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise AlmPromptError(f"{what}: {plain(reason)}") from error
+
+
+@contextmanager
+def backbone_failures(what: str) -> Iterator[None]:
+    """Turn a failure to open a model or its front end into one line."""
+    # What torch raises on a damaged pickle depends on where the damage is.
+    failures = (OSError, ValueError, RuntimeError, LookupError, EOFError, SafetensorError)
+    with one_line(what, failures):
+        try:
+            yield
+        except UnpicklingError as error:
+            # Not in torch's words, which recommend to run whatever the file holds.
+            raise AlmPromptError(
+                f"{what}: its weights are a pickle that is damaged or holds more than tensors; take a model whose "
+                "weights are safetensors"
+            ) from error

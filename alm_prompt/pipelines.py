@@ -10,20 +10,18 @@ from typing import Any
 import torch
 import transformers
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from .errors import AlmPromptError
 from .hub import TINY, TINY_FOLDER
-from .loading import load_adapter, one_line
+from .loading import backbone_failures, load_adapter
 from .models import AlmFeatureExtractor, AlmForAudioClassification, ClassBank
 from .outputs import AlmClassificationOutput
 
 TASK = "prompted-audio-classification"
 ZERO_SHOT_TASK = "zero-shot-audio-classification"
-FAILURES = (OSError, ValueError, SafetensorError)
 
 
 class PromptedAudioClassificationPipeline(Pipeline):
@@ -162,7 +160,7 @@ def pipeline(
         model = _open(str(model), revision, token)
     if feature_extractor is None:
         source, source_revision = _classifier(model).name_or_path, _classifier(model).revision
-        with one_line(f"the model's front end cannot be opened from {source!r}; give feature_extractor", FAILURES):
+        with backbone_failures(f"the model's front end cannot be opened from {source!r}; give feature_extractor"):
             source = TINY_FOLDER if source == TINY else source
             feature_extractor = AlmFeatureExtractor.from_pretrained(
                 source, revision=source_revision or "main", token=token
@@ -178,7 +176,7 @@ def pipeline(
 
 def _open(reference: str, revision: str | None, token: str | bool | None) -> AlmForAudioClassification | PeftModel:
     """Open an adapter with its model, or a model."""
-    with one_line(f"model {reference!r} (a folder or a Hub id) cannot be opened", FAILURES):
+    with backbone_failures(f"model {reference!r} (a folder or a Hub id) cannot be opened"):
         if find_adapter_config_file(reference, revision=revision, token=token) is not None:
             return load_adapter(reference, revision=revision, token=token)
         return AlmForAudioClassification.from_pretrained(reference, revision=revision or "main", token=token)

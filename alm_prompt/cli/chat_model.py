@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AlmPromptError
-from .loading import bar_for_downloads_only, one_line
+from ..loading import one_line
+from .loading import bar_for_downloads_only
 
 if TYPE_CHECKING:
     from ..prompts.dialogue import Message

@@ -13,7 +13,7 @@ import yaml
 
 from ..errors import AlmPromptError
 from ..hub import TINY, TINY_FOLDER, read_config
-from ..loading import adapter_folder, attach_adapter, one_line, recorded_backbone
+from ..loading import adapter_folder, attach_adapter, backbone_failures, recorded_backbone
 from ..yaml_text import read_yaml
 from .options import CachedModelOptions, DataOptions, ModelOptions
 
@@ -43,14 +43,12 @@ def open_model(
         AlmPromptError: there is no such model, or it cannot be read.
     """
     import torch
-    from safetensors import SafetensorError
 
     from ..models import AlmForAudioClassification, AlmProcessor
 
     source = TINY_FOLDER if reference == TINY else reference
-    failures = (OSError, ValueError, SafetensorError)
     with (
-        one_line(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened", failures),
+        backbone_failures(f"--model {reference!r} (a folder, a Hub id or {TINY!r}) cannot be opened"),
         bar_for_downloads_only(source),
     ):
         hub = {} if revision is None else {"revision": revision}

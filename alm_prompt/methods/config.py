@@ -233,7 +233,7 @@ class WrapperPromptConfig(PromptConfig):
         self.prompt = _wrapped_config(self.prompt, type(self).__name__)
         if any(isinstance(inner, type(self)) for inner in self._stack()):
             raise AlmPromptError(f"{type(self).__name__} stands twice in one stack; wrap another method")
-        for name in ("template", "descriptions", "logit_scale"):
+        for name in ("class_names", "template", "descriptions", "logit_scale"):
             self._take_over(name)
         if self.prompt.encoder_mode == REFERENCE:
             self.encoder_mode = REFERENCE

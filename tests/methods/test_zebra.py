@@ -111,6 +111,13 @@ def test_config_that_was_on_a_model_is_wrapped_with_what_it_says(make_tiny_alm):
     ]
 
 
+def test_classes_given_to_the_wrapped_config_are_those_of_the_stack(make_tiny_alm):
+    alm = make_tiny_alm()
+    alm.class_bank = None
+    model = get_peft_model(alm, ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4, class_names=["rain", "siren"])))
+    assert model.peft_config["default"].class_names == alm.class_names == ["rain", "siren"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -118,6 +125,10 @@ def test_config_that_was_on_a_model_is_wrapped_with_what_it_says(make_tiny_alm):
         (lambda: ZebraPromptConfig(prompt={"peft_type": "LORA"}), "'LORA' is no prompt method"),
         (lambda: ZebraPromptConfig(prompt={"peft_type": "ALM_COOP", "depth": 3}), "CoOpPromptConfig has no option"),
         (lambda: ZebraPromptConfig(prompt=ZebraPromptConfig(prompt=CoOpPromptConfig())), "stands twice"),
+        (
+            lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(class_names=["dog"]), class_names=["cat"]),
+            r"class_names is \['cat'\] in ZebraPromptConfig and \['dog'\]",
+        ),
         (
             lambda: ZebraPromptConfig(prompt=CoOpPromptConfig(template="a {}"), template="the {}"),
             "template is 'the {}' in ZebraPromptConfig and 'a {}' in the CoOpPromptConfig that it wraps; give it once",
