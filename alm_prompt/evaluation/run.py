@@ -218,6 +218,8 @@ def train_adapter(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    # Mixed precision is for training: else adapters would be measured in another precision than zero-shot.
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 class _EpochCallback(TrainerCallback):

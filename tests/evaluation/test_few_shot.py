@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alm_prompt import AlmPromptError, CoOpPromptConfig, PalmPromptConfig
+from alm_prompt import AlmPromptError, CoOpPromptConfig, LinearProbeConfig, PalmPromptConfig, load_adapter
 from alm_prompt.data import AudioClips
 from alm_prompt.data.world import WORLD_CLASSES, world_clips, write_world
 from alm_prompt.evaluation import few_shot_task, open_task
@@ -63,6 +63,17 @@ def test_adapters_follow_the_seed_and_leave_the_model_as_it_was(task):
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
     assert torch.equal(task.model(audio_features=task.test.features).logits, zero_shot)
+
+
+@pytest.mark.parametrize("config_class", [CoOpPromptConfig, LinearProbeConfig])
+def test_mixed_precision_is_for_training_only(task, config_class, tmp_path):
+    """An adapter is measured in the precision of zero-shot, as the same adapter is when it is opened again."""
+    model = task.fit(config_class(), bf16=True, **FAST)
+    measured = model(audio_features=task.test.features).logits
+    model.save_pretrained(tmp_path)
+    again = load_adapter(tmp_path, backbone=model.unload())
+    assert torch.equal(measured, again(audio_features=task.test.features).logits)
+    again.unload()
 
 
 def test_own_data_and_model_are_opened(tmp_path: Path, opened):
