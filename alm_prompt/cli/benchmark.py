@@ -80,11 +80,12 @@ def _run_recipe(
         _keep_to_one_thread()
     runs, impossible = plan_runs(recipe, datasets, alm.config.template)
     store = RowStore(output.output_dir)
-    runner = Runner(alm, processor, runs, store, open_cache(model), rank, data.keep_duplicates)
     if output.dry_run:
         if rank.index == 0:
-            _print_costs(recipe, runner, impossible)
+            whole = Runner(alm, processor, runs, store, open_cache(model), keep_duplicates=data.keep_duplicates)
+            _print_costs(recipe, whole, impossible)
         return
+    runner = Runner(alm, processor, runs, store, open_cache(model), rank, data.keep_duplicates)
     start = time.perf_counter()
     for row in impossible:
         store.fail(row)

@@ -94,6 +94,11 @@ class Contestant:
         return {"template": self.template or template, "descriptions": found}
 
 
+def label_key(method: str | None) -> str:
+    """A label without case and blanks, as users and papers differ in them."""
+    return "".join(str(method).lower().split())
+
+
 def check_template(template: str | None) -> None:
     """Refuse a template that has no one place for the class name; `None` stands for another template.
 

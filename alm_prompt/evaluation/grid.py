@@ -25,6 +25,8 @@ FIXED = "fixed"
 SELECTING = ("load_best_model_at_end", "metric_for_best_model", "eval_strategy", "do_eval")
 # Those that every run sets itself.
 OWN = ("seed", "output_dir")
+# At 0 nothing would be trained, and measured as if it were.
+POSITIVE = ("num_train_epochs", "learning_rate", "per_device_train_batch_size")
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,22 @@ class Run:
             "shots": self.split.shots,
             "seed": self.split.seed,
             "fold": self.split.fold,
-            "split_hash": self.split.hash,
+            "split_hash": self._split_hash(),
             "encoder_mode": getattr(self.config, "encoder_mode", FROZEN),
             "template": self.class_text["template"],
             "described": self.class_text["descriptions"] is not None,
             "config": _as_json(config),
             "training": _as_json(self.training),
         }
-        target = None if self.target is None else sorted((clip.clip_id, clip.label) for clip in self.target)
-        text = json.dumps([row, self.measure, target, _as_json(self.class_text)], sort_keys=True)
+        text = json.dumps([row, self.measure, _as_json(self.class_text)], sort_keys=True)
         return row | {"settings": hashlib.sha256(text.encode()).hexdigest()}
+
+    def _split_hash(self) -> str:
+        """That of the split, or of the split and the clips of another data set."""
+        if self.target is None:
+            return self.split.hash
+        target = sorted((clip.clip_id, clip.label) for clip in self.target)
+        return hashlib.sha256(json.dumps([self.split.hash, target]).encode()).hexdigest()
 
 
 def plan_runs(
@@ -156,7 +164,7 @@ def chosen_folds(dataset: AudioDataset, wanted: Sequence[str] | None) -> list[Fo
 
 
 def check_training(training: Mapping[str, Any]) -> None:
-    """Refuse training arguments that do not exist, or that would choose among epochs by looking at test clips.
+    """Refuse training arguments that do not exist, that train nothing or look at test clips.
 
     Raises:
         AlmPromptError: names the first such argument.
@@ -167,6 +175,8 @@ def check_training(training: Mapping[str, Any]) -> None:
             raise AlmPromptError(f"unknown training argument {name!r}; {nearest(name, known)}")
         if name in OWN:
             raise AlmPromptError(f"training argument {name!r} is set by every run itself; leave it out")
+        if name in POSITIVE and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+            raise AlmPromptError(f"training argument {name} is {value!r}; give a number above 0")
         if name in SELECTING and value not in (None, False, "no"):
             raise AlmPromptError(
                 f"training argument {name}={value!r} is for choosing among epochs, and a benchmark has none but test "

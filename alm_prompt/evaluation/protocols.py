@@ -16,7 +16,7 @@ from ..data import CLASS_RULES, SHOT_RULES
 from ..errors import AlmPromptError, nearest
 from ..models.encoder_modes import ENCODER_MODES, FROZEN
 from ..yaml_text import read_yaml
-from .contestant import Contestant, check_template
+from .contestant import Contestant, check_template, label_key
 from .grid import PAIR, check_training
 from .measures import BASE_TO_NOVEL, CROSS_DATASET, MEASURES
 
@@ -148,10 +148,10 @@ class Recipe:
         Raises:
             AlmPromptError: neither a label nor a stack, or an option that belongs to no line.
         """
-        own = {line.label: line for line in self.methods}
+        own = {label_key(line.label): line for line in self.methods}
         lines = []
         for name in dict.fromkeys(wanted):
-            line = own.get(name) or Contestant(name.lower())
+            line = own.get(label_key(name)) or Contestant(label_key(name))
             parts = line.stack.split("+")
             mine = {key: value for key, value in options.items() if key.partition(".")[0] in parts}
             lines.append(replace(line, options={**line.options, **mine}) if mine else line)

@@ -129,10 +129,17 @@ def test_estimates_keep_nothing_where_nothing_is_to_be_kept(
 def test_one_of_several_processes_prints_the_estimates(
     standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
-    for variable, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(variable, value)
-    assert main(small("templates", standins, tmp_path / "run", "--dry-run", "--no-cache")) == 0
-    assert capfd.readouterr().out == ""
+    """All of them, and not those of its own share."""
+    command = small("templates", standins, tmp_path / "run", "--dry-run", "--no-cache")
+    printed = []
+    for rank in ("0", "1"):
+        for variable, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
+            monkeypatch.setenv(variable, value)
+        assert main(command) == 0
+        printed.append(capfd.readouterr().out)
+    lines = [line.split() for line in printed[0].splitlines() if line.endswith("two epochs of one run")]
+    assert [words[-8:-6] for words in lines] == [["1", "1"], ["1", "1"]]
+    assert printed[1] == ""
 
 
 def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, capfd) -> None:

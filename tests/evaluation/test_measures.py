@@ -158,6 +158,19 @@ def test_failures_of_an_earlier_attempt_are_forgotten_when_they_are_tried_again(
     assert len(runner.rows()) == 2
 
 
+def test_split_hash_tells_the_clips_of_a_target_too(tiny_alm) -> None:
+    source, cross = (
+        AudioDataset.from_clips("a", clips(BASE, 4)),
+        recipe(measure="cross-dataset", datasets=["a:b"], shots=[2]),
+    )
+    hashes = []
+    for names, per_class in ((["x", "y"], 4), (["x", "y"], 3), (["x", "z"], 4)):
+        target = AudioDataset.from_clips("b", clips(names, per_class))
+        runs, _ = plan_runs(cross, {"a": source, "b": target}, "{}")
+        hashes.append(runs[0].row({})["split_hash"])
+    assert len(set(hashes)) == 3
+
+
 def test_clips_of_a_target_that_are_learned_are_a_leak(tiny_alm) -> None:
     source = AudioDataset.from_clips("a", clips(BASE, 4))
     stolen = AudioClips((Clip(clip.source, "x", f"{clip.clip_id}.wav") for clip in source.folds[0].train), ["x", "y"])

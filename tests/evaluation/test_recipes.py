@@ -126,6 +126,9 @@ def test_recipes_are_those_of_the_papers() -> None:
         ({"measure": "base-to-novel"}, "does not go with class_rule all"),
         ({"training": {"epochs": 3}}, "unknown training argument 'epochs'; the nearest known one is"),
         ({"training": {"load_best_model_at_end": True}}, "for choosing among epochs"),
+        ({"training": {"num_train_epochs": 0}}, "training argument num_train_epochs is 0; give a number above 0"),
+        ({"training": {"per_device_train_batch_size": -3}}, "per_device_train_batch_size is -3; give"),
+        ({"training": {"learning_rate": "fast"}}, "learning_rate is 'fast'; give a number above 0"),
         ({"training": {"seed": 3}}, "training argument 'seed' is set by every run itself"),
     ],
 )
@@ -171,6 +174,15 @@ def test_stacks_may_be_written_with_blanks_and_capitals() -> None:
     recipe = read_recipe("zebra-base-to-novel").with_methods(["CoOp + ZEBRA"], {"zebra.alpha": 0.3, "coop.n_ctx": 2})
     [line] = recipe.methods
     assert (line.config().alpha, line.config().prompt.n_ctx) == (0.3, 2)
+
+
+@pytest.mark.parametrize("spelling", ["coop+dept", "CoOp+DePT", "coop + dept"])
+def test_lines_of_a_recipe_are_found_in_any_spelling(spelling: str) -> None:
+    """Else another method would stand beside the published figures of this one."""
+    recipe = read_recipe("sept-base-to-new")
+    assert recipe.with_methods([spelling], {}).methods == [
+        line for line in recipe.methods if line.label == "coop+dept"
+    ]
 
 
 def test_files_hold_nothing_that_yaml_reads_as_something_else() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import AlmPromptError
+from ..contestant import label_key
 from ..published import PublishedTable, find_published
-from .comparison import compare, label_key
+from .comparison import compare
 from .layout import comparison_table, failure_table, overview
 from .settings import UNKNOWN, settings_of
 from .summaries import OWN, Row, dataset_of, model_of, protocol_of, summarise, track_of, whole_seeds

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import AlmPromptError
+from ..contestant import label_key
 from ..rows import run_name
 from ..statistics import bootstrap_interval, paired_sign_flip_test
 from .figures import Figure, figures_of
@@ -88,11 +89,6 @@ def _distinct(rows: Sequence[Row]) -> list[Row]:
     again = len(found) == len({part_of(row) for row in rows})
     fixed = all(row.get("trainable_parameters") == 0 for row in rows)
     return list(reversed(found.values())) if fixed and again else list(rows)
-
-
-def label_key(method: str | None) -> str:
-    """A label without case and blanks, as users and papers differ in them."""
-    return "".join(str(method).lower().split())
 
 
 def _difference(
