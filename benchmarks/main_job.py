@@ -46,6 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--options", nargs="+", default=[], help="options of methods in stacks: coop.n_ctx=4")
     parser.add_argument("--descriptions", action="store_true", help="read the shipped descriptions, not the names")
+    parser.add_argument("--label", help="name of the one method in the table, where options tell it from others")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--learning-rate", type=float, default=0.05)
@@ -66,13 +67,19 @@ def main() -> None:
     if args.descriptions:
         model.set_classes(clips.class_names, descriptions=shipped_descriptions(clips.class_names))
     options = {key: yaml.safe_load(value) for key, value in (option.split("=", 1) for option in args.options)}
-    label = "".join(f", {option}" for option in args.options)
+    if args.label and len(args.methods) > 1:
+        parser.error(f"--label names one method, and --methods has {len(args.methods)}; run them one by one")
     precision = {"bf16": True, "use_cpu": True} if args.bf16 else {}
     result = run_benchmark(
         model,
         processor,
         clips,
-        {f"{name}{label}": METHODS[name] if name in METHODS else parse_method(name, options) for name in args.methods},
+        {
+            args.label or ", ".join([name, *args.options]): METHODS[name]
+            if name in METHODS
+            else parse_method(name, options)
+            for name in args.methods
+        },
         seeds=args.seeds,
         allow_fewer=True,
         training_args={"num_train_epochs": args.epochs, "learning_rate": args.learning_rate, **precision},
