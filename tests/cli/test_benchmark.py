@@ -274,6 +274,17 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert not folder.exists()
 
 
+def test_other_seeds_with_other_settings_are_refused_before_they_run(
+    standins: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    command = small("palm-few-shot", standins, tmp_path, "--methods", "zero-shot", "coop")
+    assert main(command) == 0
+    other = [*command, "--seeds", "1", "--method-options", "coop.n_ctx=2"]
+    assert "was run with coop.n_ctx 2, but Beijing-Opera, coop, 2 shots, seed 0, fold 1 with its" in refused(*other)
+    assert len(read_rows(tmp_path / "rows.jsonl")) == 2
+    assert main([*command, "--seeds", "1"]) == 0
+
+
 def test_rows_of_another_version_are_refused(standins: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     few = small("palm-few-shot", standins, tmp_path)
     old = {"method": "coop", "seed": 0, "fold": "1", "shots": 2, "settings": "x"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from alm_prompt import CoOpPromptConfig
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation.report import (
     Report,
@@ -285,6 +286,41 @@ def test_two_models_make_no_difference(base_to_novel_rows: Rows) -> None:
     assert [title.partition(", model ")[2] for title in titles] == ["b (34))", "a (121212121212))"]
     page = markdown_report([row for row in rows if row["method"] == "coop"], "page")
     assert "; model a (121212121212); " in page
+
+
+def coop_config(**options: Any) -> dict[str, Any]:
+    config = CoOpPromptConfig(**options).to_dict()
+    return config | {"peft_type": config["peft_type"].value}
+
+
+def test_runs_with_different_settings_make_no_mean(make_row: MakeRow) -> None:
+    first = make_row("coop", 0, base=0.8, novel=0.4, config=coop_config())
+    for different, told in (
+        ({"config": coop_config(n_ctx=2)}, "coop.n_ctx 2, but ESC50, coop, 16 shots, seed 0 with its default"),
+        ({"training": {"learning_rate": 0.5}}, r"learning_rate 0\.5, but .* with 0\.0125"),
+        ({"template": "{}"}, r"template '\{\}', but .* with 'This is a sound of \{\}\.'"),
+        ({"encoder_mode": "reference"}, "encoder_mode 'reference', but .* with 'frozen'"),
+        ({"described": True}, "described True"),
+        ({"shot_rule": "pandas"}, "shot_rule 'pandas'"),
+        ({"class_rule": "seed-42-halves"}, "class_rule 'seed-42-halves'"),
+        ({"novel_classes": ["d"]}, "novel_classes"),
+    ):
+        second = make_row("coop", 1, base=0.7, novel=0.5, **({"config": coop_config()} | different))
+        for refused in (summarise, lambda rows: build_report(rows, "page")):
+            with pytest.raises(AlmPromptError, match=f"^ESC50, coop, 16 shots, seed 1: was run with {told}"):
+                refused([first, second])
+        other_data = second | {"dataset": "SESA", "seed": 0}
+        assert summarise([first, other_data])[0].datasets == 2
+
+
+def test_rows_of_two_versions_make_one_mean(make_row: MakeRow) -> None:
+    new = coop_config() | {"peft_version": "99", "later_option": 1}
+    old = {key: value for key, value in coop_config().items() if key not in ("class_position", "descriptions")}
+    first = make_row("coop", 0, base=0.8, novel=0.4, config=new)
+    second = make_row("coop", 1, base=0.7, novel=0.5, config=old)
+    del second["training"], second["described"], second["class_rule"]
+    fixed = [make_row("zero-shot", seed, base=0.5, novel=0.5, config=None, training={"seed": seed}) for seed in (0, 1)]
+    assert [summary.seeds for summary in summarise([first, second, *fixed])] == [2, 2]
 
 
 def test_bad_rows_are_refused_in_one_line(base_to_novel_rows: Rows) -> None:
