@@ -19,6 +19,7 @@ _MADE_WITH = (
     "encoder_mode",
     "template",
     "described",
+    "descriptions_hash",
     "training",
 )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from peft import PeftConfig
 
-from alm_prompt import CoOpPromptConfig
+from alm_prompt import CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation.report import (
     Report,
@@ -288,19 +290,50 @@ def test_two_models_make_no_difference(base_to_novel_rows: Rows) -> None:
     assert "; model a (121212121212); " in page
 
 
+def as_recorded(config: PeftConfig) -> dict[str, Any]:
+    """A config as rows of a file have it."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
 def coop_config(**options: Any) -> dict[str, Any]:
-    config = CoOpPromptConfig(**options).to_dict()
-    return config | {"peft_type": config["peft_type"].value}
+    return as_recorded(CoOpPromptConfig(**options))
+
+
+def test_method_options_stand_under_every_table(make_row: MakeRow) -> None:
+    neighbors = {name: [f"{name} again"] for name in "ab"}
+    configs = {
+        "zero-shot": None,
+        "coop": coop_config(),
+        "short": coop_config(n_ctx=2, ctx_init="a sound of"),
+        "coop+zebra": as_recorded(ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), alpha=0.25)),
+        "told": {"peft_type": "ALM_ELSEWHERE", "weight": 2, "peft_version": "1", "neighbors": neighbors},
+    }
+    rows = [make_row(method, base=0.8, novel=0.4, config=config) for method, config in configs.items()]
+    expected = (
+        "; method options defaults (zero-shot, coop), coop.ctx_init='a sound of' coop.n_ctx=2 (short), "
+        "coop.n_ctx=4 zebra.alpha=0.25 (coop+zebra), elsewhere.neighbors=own ("
+    )
+    report = build_report(rows, "page")
+    for table in report.sections[0].tables:
+        assert expected in table.captions[-1]
+    rows[-1] = rows[-1] | {"config": configs["told"] | {"neighbors": {"a": ["x"], "b": ["y"]}}}
+    told = [found.sections[0].tables[0].settings["method options"] for found in (report, build_report(rows, "page"))]
+    assert told[0] != told[1]
+
+
+def test_method_options_of_earlier_versions_are_not_recorded(base_to_novel_rows: Rows) -> None:
+    assert "; method options not recorded; " in markdown_report(base_to_novel_rows, "page")
 
 
 def test_runs_with_different_settings_make_no_mean(make_row: MakeRow) -> None:
-    first = make_row("coop", 0, base=0.8, novel=0.4, config=coop_config())
+    first = make_row("coop", 0, base=0.8, novel=0.4, config=coop_config(), descriptions_hash="12")
     for different, told in (
         ({"config": coop_config(n_ctx=2)}, "coop.n_ctx 2, but ESC50, coop, 16 shots, seed 0 with its default"),
         ({"training": {"learning_rate": 0.5}}, r"learning_rate 0\.5, but .* with 0\.0125"),
         ({"template": "{}"}, r"template '\{\}', but .* with 'This is a sound of \{\}\.'"),
         ({"encoder_mode": "reference"}, "encoder_mode 'reference', but .* with 'frozen'"),
         ({"described": True}, "described True"),
+        ({"descriptions_hash": "34"}, "descriptions_hash '34', but .* with '12'"),
         ({"shot_rule": "pandas"}, "shot_rule 'pandas'"),
         ({"class_rule": "seed-42-halves"}, "class_rule 'seed-42-halves'"),
         ({"novel_classes": ["d"]}, "novel_classes"),
