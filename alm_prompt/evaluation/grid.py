@@ -83,7 +83,7 @@ class Run:
         }
         target = None if self.target is None else sorted((clip.clip_id, clip.label) for clip in self.target)
         text = json.dumps([row, self.measure, target, _as_json(self.class_text)], sort_keys=True)
-        return row | {"settings": hashlib.sha256(text.encode()).hexdigest()}
+        return row | {"measure": self.measure, "settings": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def plan_runs(

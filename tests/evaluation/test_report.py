@@ -321,6 +321,31 @@ def test_method_options_stand_under_every_table(make_row: MakeRow) -> None:
     assert told[0] != told[1]
 
 
+def test_classes_with_fewer_clips_than_shots_are_told(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, seed, base=0.8, novel=0.4, train_clips=clips)
+        for seed, clips in ((0, 19), (1, 17))
+        for method in ("zero-shot", "coop")
+    ]
+    [section] = build_report(rows, "page").sections
+    assert section.title == "sept-base-to-new, up to 16 shots per class (track sept)"
+    for table in section.tables:
+        assert "; shots 16, fewer where a class has fewer: 17 to 19 training clips; " in table.captions[-1]
+    [section] = build_report([row | {"train_clips": 32} for row in rows], "page").sections
+    assert section.title == "sept-base-to-new, 16 shots per class (track sept)"
+    assert "; shots 16; " in section.tables[0].captions[-1]
+
+
+def test_there_are_no_shots_where_nothing_is_trained(make_row: MakeRow) -> None:
+    palm = {"track": "palm", "protocol": "templates", "accuracy": 0.8, "macro_f1": 0.8}
+    tta = {"track": "tta", "protocol": "tta", "accuracy": 0.8, "macro_f1": 0.8, "measure": "test-time"}
+    rows = [make_row("{}", trainable_parameters=0, **palm), make_row("tta-one-clip", **tta)]
+    report = build_report(rows, "page")
+    assert [section.title for section in report.sections] == ["templates (track palm)", "tta (track tta)"]
+    for section in report.sections:
+        assert all("; shots none, nothing is trained; " in table.captions[-1] for table in section.tables)
+
+
 def test_method_options_of_earlier_versions_are_not_recorded(base_to_novel_rows: Rows) -> None:
     assert "; method options not recorded; " in markdown_report(base_to_novel_rows, "page")
 

@@ -9,7 +9,7 @@ from ...errors import AlmPromptError
 from ..published import PublishedTable, find_published
 from .comparison import compare, label_key
 from .layout import comparison_table, failure_table, overview
-from .settings import UNKNOWN, settings_of
+from .settings import UNKNOWN, has_fewer, is_trained, settings_of
 from .summaries import OWN, Row, dataset_of, model_of, protocol_of, summarise, track_of, whole_seeds
 from .table import Report, Section, Table
 
@@ -87,9 +87,11 @@ def _section(track: str, protocol: str, shots: int, model: str | None, rows: lis
     if len(scopes) > 1:
         scopes = {f"Mean of {len(scopes)} data sets": rows} | scopes
     tables = [table for name, own in scopes.items() for table in _scope(name, own, reference, published, shots)]
-    name = "" if protocol == OWN else f"{protocol}, "
     which = f"track {track}" if model is None else f"track {track}, model {model}"
-    return Section(f"{name}{shots} shots per class ({which})", tuple(tables))
+    named = [] if protocol == OWN else [protocol]
+    if any(map(is_trained, rows)):
+        named.append(f"{'up to ' if any(map(has_fewer, rows)) else ''}{shots} shots per class")
+    return Section(f"{', '.join(named) or 'Nothing trained'} ({which})", tuple(tables))
 
 
 def _scope(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ...methods.expression import changed_options
+from ..measures import TEST_TIME
 from .summaries import Row, dataset_of, model_of, protocol_of, track_of
 
 UNKNOWN = "not recorded"
@@ -27,7 +28,7 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
         "protocol": ", ".join(dict.fromkeys(map(protocol_of, rows))),
         "model": ", ".join(dict.fromkeys(model_of(row) or UNKNOWN for row in rows)),
         "data": ", ".join(dict.fromkeys(dataset_of(row) or UNKNOWN for row in rows)),
-        "shots": _listed(rows, "shots"),
+        "shots": _shots(rows),
         "seeds": _listed(rows, "seed"),
         "folds": _listed(rows, "fold", absent="single"),
         "encoders": _by_method(rows, lambda row: row.get("encoder_mode", UNKNOWN)),
@@ -47,6 +48,26 @@ def settings_of(rows: Sequence[Row]) -> dict[str, str]:
     if leaked or clashing:
         settings["duplicates"] = f"kept: up to {leaked} test clips of a run also in training, {clashing} of two labels"
     return settings
+
+
+def is_trained(row: Row) -> bool:
+    """Whether a run learned from its training clips."""
+    return row.get("trainable_parameters") != 0 and row.get("measure") != TEST_TIME
+
+
+def has_fewer(row: Row) -> bool:
+    """Whether a run learned from fewer clips than its shots say, as a class had fewer."""
+    return is_trained(row) and "train_clips" in row and row["train_clips"] < row["shots"] * len(row["base_classes"])
+
+
+def _shots(rows: Sequence[Row]) -> str:
+    if not any(map(is_trained, rows)):
+        return "none, nothing is trained"
+    clips = sorted({row["train_clips"] for row in rows if has_fewer(row)})
+    if not clips:
+        return _listed(rows, "shots")
+    least_and_most = " to ".join(map(str, dict.fromkeys((clips[0], clips[-1]))))
+    return f"{_listed(rows, 'shots')}, fewer where a class has fewer: {least_and_most} training clips"
 
 
 def _listed(rows: Sequence[Row], key: str, absent: str = "") -> str:
