@@ -25,7 +25,10 @@ class ReportOptions:
     output: str | None = field(default=None, metadata={"help": "file to write; printed if unset"})
     overwrite: bool = field(default=False, metadata={"help": "replace the file in --output"})
     reference: str | None = field(
-        default=None, metadata={"help": "method that all others are compared with; zero-shot if unset"}
+        default=None,
+        metadata={
+            "help": "method that all others are compared with; if unset zero-shot, or the first where there is none"
+        },
     )
     title: str = field(default="Benchmark results", metadata={"help": "heading of the page"})
 

@@ -203,6 +203,29 @@ def test_sections_by_protocol_and_shots_scopes_by_data_set(make_row: MakeRow) ->
     assert line(cells(report, 0, 1), figure="mean of H", method="coop")["published"] == "37.7"
 
 
+def test_without_zero_shot_the_first_method_is_the_reference(make_row: MakeRow) -> None:
+    """As in PALM's figure on templates, which begins with bare class names."""
+    sentence = "This is an audio clip of {}"
+    rows = [
+        make_row(method, 0, fold, track="palm", protocol="templates", accuracy=accuracy, macro_f1=accuracy)
+        for method, accuracy in (("{}", 0.4), (sentence, 0.5))
+        for fold in ("1", "2")
+    ]
+    [section] = build_report(rows, "page").sections
+    assert section.tables[1].title == "ESC50: compared with {}"
+    assert section.tables[1].captions[-1].endswith("; reference {}.")
+    found = line(cells(build_report(rows, "page"), 0, 1), figure="accuracy", method=sentence)
+    # PALM, Figure 2, ESC50: bare names .4330, this sentence .4721.
+    assert (found["against {}"], found["p"], found["published difference"]) == (
+        "▲ +10.0 better",
+        "0.500",
+        "▲ +3.9 better",
+    )
+    [section] = build_report(rows[:2], "page").sections
+    assert section.tables[1].title == "ESC50: intervals"
+    assert "reference" not in section.tables[1].captions[-1]
+
+
 def test_settings_stand_under_every_table(base_to_novel_rows: Rows) -> None:
     for table in build_report(base_to_novel_rows, "page").sections[0].tables:
         settings = table.captions[-1]

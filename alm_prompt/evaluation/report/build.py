@@ -40,7 +40,8 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
     Args:
         rows: rows of one or several benchmarks. A row with an `error` in place of figures is a failed run.
         title: heading of the page.
-        reference: label of the method that all others are compared with; by default "zero-shot" where it was run.
+        reference: label of the method that all others are compared with; by default "zero-shot", or in a section
+            where it was not run, the first method.
 
     Raises:
         AlmPromptError: no rows, an unknown reference method, or one that was run in another track.
@@ -56,12 +57,18 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
         _check_reference(groups, reference)
     one_model = len({model for *_, model in groups}) == 1
     sections = [
-        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or REFERENCE)
+        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or _usual(own))
         for (track, protocol, shots, model), own in groups.items()
     ]
     if failed:
         sections.append(Section("Failed runs", (failure_table(failed),)))
     return Report(title, tuple(sections), HOW_TO_READ)
+
+
+def _usual(rows: Sequence[Row]) -> str:
+    """The reference where none is asked for. Protocols that compare ways of zero-shot begin with the plain one."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return methods[0] if REFERENCE not in methods and len(methods) > 1 else REFERENCE
 
 
 def _check_reference(groups: dict[tuple[Any, ...], list[Row]], reference: str) -> None:
@@ -107,6 +114,7 @@ def _scope(
     printed, origin = _published_rows(whole, published, shots)
     if reference in {row["method"] for row in whole}:
         title = f"compared with {reference}"
+        settings = settings | {"reference": reference}
     else:
         title = "intervals"
         notes = [*notes, f"No complete runs of {reference} here, so no differences."]
