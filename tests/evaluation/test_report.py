@@ -250,6 +250,21 @@ def test_incomplete_seeds_are_left_out_and_named(base_to_novel_rows: Rows) -> No
     assert "coop+sept, seed 1: 1 of 2 runs" in report.sections[0].tables[0].captions[0]
 
 
+def test_settings_are_those_of_the_runs_in_the_table(base_to_novel_rows: Rows, make_row: MakeRow) -> None:
+    begun = make_row("coop", 7, "2", base=0.5, novel=0.5, base_g=0.5, novel_g=0.5, novel_to_base=0.3)
+    for with_it, without in zip(
+        *(
+            build_report(rows, "page").sections[0].tables
+            for rows in ([*base_to_novel_rows, begun], base_to_novel_rows)
+        ),
+        strict=True,
+    ):
+        assert with_it.settings == without.settings
+        assert with_it.captions[0] == "Left out because incomplete: coop, seed 7: 1 of 2 runs are there."
+    [alone] = build_report([base_to_novel_rows[0], base_to_novel_rows[-1] | {"seed": 3}], "page").sections[0].tables
+    assert (alone.rows, alone.settings) == ((), {})
+
+
 def test_failed_runs_are_listed(base_to_novel_rows: Rows, make_row: MakeRow) -> None:
     failed = {key: value for key, value in make_row("palm", 2, "1").items() if key != "base"} | {"error": "no memory"}
     report = build_report([*base_to_novel_rows, failed], "page")

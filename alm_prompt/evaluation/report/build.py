@@ -107,10 +107,11 @@ def _scope(
     """The two tables of one data set, or of the mean over several."""
     whole, incomplete = whole_seeds(rows)
     notes = [f"Left out because incomplete: {'; '.join(incomplete)}."] if incomplete else []
-    settings = settings_of(rows)
-    yield overview(summarise(whole) if whole else [], _titled(name, "all methods"), notes, settings)
     if not whole:
+        yield overview([], _titled(name, "all methods"), notes)
         return
+    settings = settings_of(whole)
+    yield overview(summarise(whole), _titled(name, "all methods"), notes, settings)
     printed, origin = _published_rows(whole, published, shots)
     if reference in {row["method"] for row in whole}:
         title = f"compared with {reference}"
