@@ -57,6 +57,13 @@ def test_format_and_reference(results: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.startswith("figure,method,mean,")
 
 
+def test_a_folder_whose_runs_all_failed_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = write(tmp_path / "failed", [row("palm", 0, 0.0) | {"error": "no memory"}], "failed.jsonl")
+    for form in ("md", "html", "tex", "csv"):
+        assert main(["report", str(failed), "--format", form]) == 0
+        assert "no memory" in capsys.readouterr().out
+
+
 def test_bad_input_is_named(refused: Refused, results: Path, tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", [])
     newer = write(tmp_path / "newer", [row("palm", 0, 0.9, format=99)])
