@@ -55,6 +55,8 @@ def run(argv: list[str]) -> None:
 
     output = None if options.output is None else Path(options.output)
     if output is not None:
+        if output.is_dir():
+            raise AlmPromptError(f"--output {output} is a folder; name a file, such as {output / 'report.md'}")
         if output.exists() and not options.overwrite:
             raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
         check_writable(output.parent, "--output")

@@ -82,4 +82,5 @@ def test_bad_input_is_named(refused: Refused, results: Path, tmp_path: Path) -> 
     assert "two rows of this run" in refused("report", results, results)
     assert "md, tex, csv, html" in refused("report", results, "--format", "docx")
     assert "--overwrite" in refused("report", results, "--output", page)
+    assert "is a folder; name a file, such as" in refused("report", results, "--output", empty, "--overwrite")
     assert page.read_text() == "mine"
