@@ -160,6 +160,22 @@ def test_a_method_is_looked_up_in_every_table_of_its_protocol(make_row: MakeRow)
     assert printed == {"zero-shot": "40.7", "coop": "65.0", "coop+sept": "64.4", "coop+sept-one-template": "63.4"}
 
 
+def test_each_figure_is_looked_up_in_the_table_that_has_it(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, track="palm", protocol="palm-few-shot", accuracy=0.8, macro_f1=0.7)
+        for method in ("zero-shot", "coop", "palm")
+    ]
+    report = build_report(rows, "page")
+    lines = cells(report, 0, 1)
+    # PALM's logs: accuracy on ESC50, and macro F1 as the mean over the 11 data sets only.
+    assert line(lines, figure="accuracy", method="palm")["published"].startswith("95.9 ± ")
+    f1 = line(lines, figure="macro F1", method="palm")
+    assert (f1["published"], f1["published difference"]) == ("76.0", "▲ +42.0 better")
+    logs, mean = report.sections[0].tables[1].captions[:2]
+    assert logs == "Published: PALM (arXiv 2409.19806), released logs (Table 2)."
+    assert mean.startswith("Published: PALM (arXiv 2409.19806), released logs, mean of the 11 data sets; not only the")
+
+
 def test_published_figures_of_different_data_make_no_difference(make_row: MakeRow) -> None:
     """PALM prints bare class names per data set, and its other lines as a mean over eleven."""
     rows = [

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import AlmPromptError
-from ..published import PublishedTable, find_published
+from ..published import ACCURACIES, PublishedTable, find_published
 from .comparison import compare, label_key
+from .figures import figures_of
 from .layout import comparison_table, failure_table, overview
 from .settings import UNKNOWN, has_fewer, is_trained, settings_of
 from .summaries import OWN, Row, dataset_of, model_of, protocol_of, summarise, track_of, whole_seeds
@@ -131,17 +132,23 @@ def _titled(name: str | None, title: str) -> str:
 def _published_rows(rows: Sequence[Row], tables: Sequence[PublishedTable], shots: int) -> tuple[list[Row], list[str]]:
     """What was published for these methods: on the same data sets, or else the mean over those of the paper.
 
-    Where two tables have a method, the first counts. A note for each table says where it stands.
+    Where two tables have a figure of a method, the first counts. A note for each table says where it stands.
     """
     ours = {dataset_of(row) for row in rows}
-    missing = {label_key(row["method"]) for row in rows}
+    methods = {label_key(row["method"]) for row in rows}
+    taken: set[tuple[str, str]] = set()
     printed: list[Row] = []
     notes = []
     for table in tables:
-        found = [row for row in table.rows if row["shots"] in (shots, None) and label_key(row["method"]) in missing]
+        found = []
+        for row in table.rows:
+            method = label_key(row["method"])
+            left = {key: value for key, value in row.items() if (method, key) not in taken}
+            if row["shots"] in (shots, None) and method in methods and figures_of([left]):
+                found.append(left)
         if not found:
             continue
-        missing -= {label_key(row["method"]) for row in found}
+        taken |= {(label_key(row["method"]), key) for row in found for key in ACCURACIES if key in row}
         theirs = {dataset_of(row) for row in found} - {None}
         if ours <= theirs:
             printed += [row for row in found if dataset_of(row) in ours]
