@@ -25,7 +25,10 @@ class ReportOptions:
     output: str | None = field(default=None, metadata={"help": "file to write; printed if unset"})
     overwrite: bool = field(default=False, metadata={"help": "replace the file in --output"})
     reference: str | None = field(
-        default=None, metadata={"help": "method that all others are compared with; zero-shot if unset"}
+        default=None,
+        metadata={
+            "help": "method that all others are compared with; if unset zero-shot, or the first where there is none"
+        },
     )
     title: str = field(default="Benchmark results", metadata={"help": "heading of the page"})
 
@@ -52,6 +55,8 @@ def run(argv: list[str]) -> None:
 
     output = None if options.output is None else Path(options.output)
     if output is not None:
+        if output.is_dir():
+            raise AlmPromptError(f"--output {output} is a folder; name a file, such as {output / 'report.md'}")
         if output.exists() and not options.overwrite:
             raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
         check_writable(output.parent, "--output")

@@ -12,6 +12,7 @@ from ..data import AudioDataset, base_novel_classes, few_shot_split
 from ..errors import AlmPromptError
 from ..files import write_whole
 from ..training import AudioFeatureCache
+from .contestant import description_facts
 from .grid import Run, check_training, chosen_folds
 from .measures import BASE_TO_NOVEL
 from .report import MethodSummary, markdown_report, summarise
@@ -120,13 +121,15 @@ def run_benchmark(
     ]
     bank = model.class_bank
     template = model.config.template if bank is None else bank.template
-    class_text = {"template": template, "descriptions": bank.descriptions or None if bank else None}
+    described = bank.descriptions or None if bank else None
+    class_text = {"template": template, "descriptions": described}
     facts = {
         "protocol": BASE_TO_NOVEL,
         "track": "own",
         "dataset": dataset.name or None,
         "class_rule": "alphabetical-halves",
         "shot_rule": "hashed",
+        **(description_facts(described) if described else {}),
     }
     runs = [
         Run(facts, label, config, class_text, split, BASE_TO_NOVEL, training_args or {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +94,30 @@ class Contestant:
         if found is not None and self.sentences is not None:
             found = sample_sentences(found, self.sentences, seed)
         return {"template": self.template or template, "descriptions": found}
+
+    def text_facts(self, class_names: Sequence[str]) -> dict[str, str]:
+        """What rows say of the descriptions, see [`description_facts`]; the same for all seeds.
+
+        Args:
+            class_names: all classes that occur in a run.
+
+        Raises:
+            AlmPromptError: descriptions that cannot be read, or lack a class.
+        """
+        if self.descriptions is None:
+            return {}
+        return description_facts(open_descriptions(self.descriptions, class_names), self.sentences)
+
+
+def description_facts(descriptions: Mapping[str, Sequence[str]], sentences: int | None = None) -> dict[str, str]:
+    """What rows say of descriptions: a hash, by which one sees whether two runs read the same.
+
+    Args:
+        descriptions: sentences by class.
+        sentences: how many of a class are drawn, if not all are taken.
+    """
+    text = json.dumps([descriptions, sentences], sort_keys=True)
+    return {"descriptions_hash": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def label_key(method: str | None) -> str:

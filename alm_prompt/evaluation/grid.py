@@ -35,7 +35,7 @@ class Run:
 
     Args:
         facts: what its row says beside all that follows: `protocol`, `track`, `dataset`, `class_rule`, `shot_rule`,
-            and `target_dataset` where there is one.
+            and where there are any, `target_dataset` and `descriptions_hash`.
         label: the method's name in results.
         config: the method; `None` is zero-shot.
         class_text: template and descriptions of the classes, as `set_classes` takes them.
@@ -84,7 +84,7 @@ class Run:
             "training": _as_json(self.training),
         }
         text = json.dumps([row, self.measure, _as_json(self.class_text)], sort_keys=True)
-        return row | {"settings": hashlib.sha256(text.encode()).hexdigest()}
+        return row | {"measure": self.measure, "settings": hashlib.sha256(text.encode()).hexdigest()}
 
     def _split_hash(self) -> str:
         """That of the split, or of the split and the clips of another data set."""
@@ -199,9 +199,12 @@ def _run(
     config = line.config(facts["dataset"], split.base_classes, split.novel_classes)
     if config is not None:
         config.encoder_mode = recipe.encoder_mode
-    classes = [*split.base_classes, *split.novel_classes, *(target.class_names if target is not None else ())]
-    text = line.class_text(list(dict.fromkeys(classes)), split.seed, template)
-    return Run(facts, line.label, config, text, split, recipe.measure, recipe.training, target)
+    of_target = target.class_names if target is not None else ()
+    classes = list(dict.fromkeys([*split.base_classes, *split.novel_classes, *of_target]))
+    text = line.class_text(classes, split.seed, template)
+    return Run(
+        {**facts, **line.text_facts(classes)}, line.label, config, text, split, recipe.measure, recipe.training, target
+    )
 
 
 def _splits(recipe: Recipe, dataset: AudioDataset, shots: int) -> list[Split]:

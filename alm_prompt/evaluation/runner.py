@@ -20,6 +20,7 @@ from .measures import TEST_TIME
 from .ranks import Rank
 from .rows import RowStore, failed_row, row_key, run_name
 from .run import EncodedClips, train_and_measure
+from .same_settings import check_same_settings
 
 if TYPE_CHECKING:
     from ..models import AlmForAudioClassification, AlmProcessor
@@ -43,7 +44,7 @@ class Runner:
             and write into every row how many of its test clips they are.
 
     Raises:
-        AlmPromptError: a row was made with other settings.
+        AlmPromptError: a row was made with other settings, be it of another seed or fold.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Runner:
         self.begun = [(run, name | run.row(hashes | {"audio_hash": audio[_part(run)]})) for run in runs]
         # Shares are dealt from the whole grid: what is pending changes while other processes start.
         self.pending = [(run, row) for run, row in self.rank.share(self.begun) if store.find(row) is None]
+        check_same_settings([*store.rows.values(), *(row for _, row in self.begun)])
 
     def rows(self) -> list[dict[str, Any]]:
         """The finished rows of the grid, in its order."""

@@ -6,12 +6,22 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from peft import PeftConfig
+
 from ..errors import AlmPromptError
 from ..registry import METHODS
 from .config import PromptConfig, WrapperPromptConfig
 from .saved_fields import check_fields
 
 ZERO_SHOT = "zero-shot"
+# What a config carries beside the choices of a user: PEFT's own fields, and what it is filled in with.
+NO_OPTIONS = PeftConfig.__dataclass_fields__.keys() | {
+    "class_names",
+    "encoder_mode",
+    "text_signature",
+    "weights_sha256",
+    "prompt",
+}
 
 
 def parse_method(expression: str, options: Mapping[str, Any] | None = None) -> PromptConfig | None:
@@ -50,6 +60,25 @@ def neighbor_options(expression: str, neighbors: Mapping[str, list[str]]) -> dic
     names = [name.strip().lower() for name in expression.split("+")]
     takers = [name for name in names if name in METHODS and "neighbors" in METHODS[name].__dataclass_fields__]
     return {f"{name}.neighbors": neighbors for name in takers}
+
+
+def changed_options(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of a stack that differ from their defaults, by `"<method>.<option>"` as [`parse_method`] takes them.
+
+    Args:
+        config: a config as `to_dict` gives it, or gave it in another version: an option that it lacks has its default.
+            `None` is zero-shot.
+    """
+    changed = {}
+    while config is not None:
+        name = config["peft_type"].removeprefix("ALM_").lower()
+        # Of a method that is not installed, no default is known.
+        fields = METHODS[name].__dataclass_fields__ if name in METHODS else None
+        for option in config.keys() - NO_OPTIONS:
+            if fields is None or (option in fields and fields[option].default != config[option]):
+                changed[f"{name}.{option}"] = config[option]
+        config = config.get("prompt")
+    return dict(sorted(changed.items()))
 
 
 def _wrap(name: str, inner: PromptConfig | None, options: dict[str, Any]) -> PromptConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_every_recipe_runs_from_data_to_table(name: str, standins: Path, tmp_pat
             ("SESA", "Beijing-Opera") if name == "cross-dataset" else ("Beijing-Opera", None)
         )
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert ("shots per class" in table) == (name not in ("templates", "reclap-prompts", "tta"))
     printed = capfd.readouterr().out
     assert all(f"| {label} " in table and f"| {label} " in printed for label in QUICK[name])
 
@@ -241,6 +243,22 @@ def test_sources_of_neighbours_are_lines_of_their_own(standins: Path, tmp_path: 
     rows = read_rows(tmp_path / "run" / "rows.jsonl")
     assert [row["method"] for row in rows] == ["coop", "coop+sept (one)", "coop+sept (two)"]
     assert rows[2]["config"]["neighbors"]["bangu"] == ["two bangu 0", "two bangu 1"]
+    table = (tmp_path / "run" / "table.md").read_text(encoding="utf-8")
+    assert len(set(re.findall(r"sept\.neighbors=own \((\w{12})\)", table))) == 2
+
+
+def test_own_descriptions_are_told_apart(standins: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    """By a hash under the tables, whichever of them a seed draws; never averaged over two files."""
+    hashes = []
+    for word in ("one", "two"):
+        texts = {name: [f"{word} {name} {i}" for i in range(3)] for name in ("bangu", "daluo", "naobo", "xiaoluo")}
+        (tmp_path / f"{word}.json").write_text(json.dumps(texts), encoding="utf-8")
+        command = small("reclap-prompts", standins, tmp_path / word, "--descriptions", str(tmp_path / f"{word}.json"))
+        assert main([*command, "--methods", "1 description", "--seeds", "0", "1"]) == 0
+        table = (tmp_path / word / "table.md").read_text(encoding="utf-8")
+        hashes += set(re.findall(r"descriptions hash (\w{12}) \(of 1\)", table))
+    assert len(set(hashes)) == 2
+    assert "descriptions_hash" in refused(*command[:7], tmp_path / "one", *command[8:], "--seeds", "2")
 
 
 def test_recipes_and_data_sets_are_listed(standins: Path, shared_dir: Path, capfd) -> None:
@@ -279,6 +297,17 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert "leave out --official" in refused(*small("llm", standins, folder), "--official")
     assert "same name" in refused(*small("llm", standins, folder), "--neighbors", f"a={standins}", f"a={tmp_path}")
     assert not folder.exists()
+
+
+def test_other_seeds_with_other_settings_are_refused_before_they_run(
+    standins: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    command = small("palm-few-shot", standins, tmp_path, "--methods", "zero-shot", "coop")
+    assert main(command) == 0
+    other = [*command, "--seeds", "1", "--method-options", "coop.n_ctx=2"]
+    assert "was run with coop.n_ctx 2, but Beijing-Opera, coop, 2 shots, seed 0, fold 1 with its" in refused(*other)
+    assert len(read_rows(tmp_path / "rows.jsonl")) == 2
+    assert main([*command, "--seeds", "1"]) == 0
 
 
 def test_rows_of_another_version_are_refused(standins: Path, tmp_path: Path, refused: Callable[..., str]) -> None:

@@ -57,6 +57,13 @@ def test_format_and_reference(results: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.startswith("figure,method,mean,")
 
 
+def test_a_folder_whose_runs_all_failed_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = write(tmp_path / "failed", [row("palm", 0, 0.0) | {"error": "no memory"}], "failed.jsonl")
+    for form in ("md", "html", "tex", "csv"):
+        assert main(["report", str(failed), "--format", form]) == 0
+        assert "no memory" in capsys.readouterr().out
+
+
 def test_bad_input_is_named(refused: Refused, results: Path, tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", [])
     newer = write(tmp_path / "newer", [row("palm", 0, 0.9, format=99)])
@@ -75,4 +82,5 @@ def test_bad_input_is_named(refused: Refused, results: Path, tmp_path: Path) -> 
     assert "two rows of this run" in refused("report", results, results)
     assert "md, tex, csv, html" in refused("report", results, "--format", "docx")
     assert "--overwrite" in refused("report", results, "--output", page)
+    assert "is a folder; name a file, such as" in refused("report", results, "--output", empty, "--overwrite")
     assert page.read_text() == "mine"

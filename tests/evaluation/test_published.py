@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -171,3 +173,12 @@ def test_a_protocol_finds_its_table_inside_its_track() -> None:
         "sept-margin-templates",
     ]
     assert find_published("zebra", "sept-base-to-new") == []
+
+
+def test_the_docs_name_sources_of_neighbours_as_the_paper_does() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "benchmarks.md"
+    [command] = [line for line in page.read_text(encoding="utf-8").splitlines() if " benchmark llm " in line]
+    named = [word.partition("=")[0] for word in shlex.split(command) if "=" in word]
+    [table] = find_published("sept", "llm")
+    assert named
+    assert {f"coop+sept ({name})" for name in named} <= {row["method"] for row in table.rows}

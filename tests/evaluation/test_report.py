@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from peft import PeftConfig
 
+from alm_prompt import CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.evaluation.report import (
     Report,
@@ -157,6 +160,22 @@ def test_a_method_is_looked_up_in_every_table_of_its_protocol(make_row: MakeRow)
     assert printed == {"zero-shot": "40.7", "coop": "65.0", "coop+sept": "64.4", "coop+sept-one-template": "63.4"}
 
 
+def test_each_figure_is_looked_up_in_the_table_that_has_it(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, track="palm", protocol="palm-few-shot", accuracy=0.8, macro_f1=0.7)
+        for method in ("zero-shot", "coop", "palm")
+    ]
+    report = build_report(rows, "page")
+    lines = cells(report, 0, 1)
+    # PALM's logs: accuracy on ESC50, and macro F1 as the mean over the 11 data sets only.
+    assert line(lines, figure="accuracy", method="palm")["published"].startswith("95.9 ± ")
+    f1 = line(lines, figure="macro F1", method="palm")
+    assert (f1["published"], f1["published difference"]) == ("76.0", "▲ +42.0 better")
+    logs, mean = report.sections[0].tables[1].captions[:2]
+    assert logs == "Published: PALM (arXiv 2409.19806), released logs (Table 2)."
+    assert mean.startswith("Published: PALM (arXiv 2409.19806), released logs, mean of the 11 data sets; not only the")
+
+
 def test_published_figures_of_different_data_make_no_difference(make_row: MakeRow) -> None:
     """PALM prints bare class names per data set, and its other lines as a mean over eleven."""
     rows = [
@@ -200,6 +219,29 @@ def test_sections_by_protocol_and_shots_scopes_by_data_set(make_row: MakeRow) ->
     assert line(cells(report, 0, 1), figure="mean of H", method="coop")["published"] == "37.7"
 
 
+def test_without_zero_shot_the_first_method_is_the_reference(make_row: MakeRow) -> None:
+    """As in PALM's figure on templates, which begins with bare class names."""
+    sentence = "This is an audio clip of {}"
+    rows = [
+        make_row(method, 0, fold, track="palm", protocol="templates", accuracy=accuracy, macro_f1=accuracy)
+        for method, accuracy in (("{}", 0.4), (sentence, 0.5))
+        for fold in ("1", "2")
+    ]
+    [section] = build_report(rows, "page").sections
+    assert section.tables[1].title == "ESC50: compared with {}"
+    assert section.tables[1].captions[-1].endswith("; reference {}.")
+    found = line(cells(build_report(rows, "page"), 0, 1), figure="accuracy", method=sentence)
+    # PALM, Figure 2, ESC50: bare names .4330, this sentence .4721.
+    assert (found["against {}"], found["p"], found["published difference"]) == (
+        "▲ +10.0 better",
+        "0.500",
+        "▲ +3.9 better",
+    )
+    [section] = build_report(rows[:2], "page").sections
+    assert section.tables[1].title == "ESC50: intervals"
+    assert "reference" not in section.tables[1].captions[-1]
+
+
 def test_settings_stand_under_every_table(base_to_novel_rows: Rows) -> None:
     for table in build_report(base_to_novel_rows, "page").sections[0].tables:
         settings = table.captions[-1]
@@ -222,6 +264,21 @@ def test_incomplete_seeds_are_left_out_and_named(base_to_novel_rows: Rows) -> No
     assert line(lines, method="coop+sept")["base"] == "80.0"
     assert line(lines, method="coop")["base"] == "75.0 ± 7.1"
     assert "coop+sept, seed 1: 1 of 2 runs" in report.sections[0].tables[0].captions[0]
+
+
+def test_settings_are_those_of_the_runs_in_the_table(base_to_novel_rows: Rows, make_row: MakeRow) -> None:
+    begun = make_row("coop", 7, "2", base=0.5, novel=0.5, base_g=0.5, novel_g=0.5, novel_to_base=0.3)
+    for with_it, without in zip(
+        *(
+            build_report(rows, "page").sections[0].tables
+            for rows in ([*base_to_novel_rows, begun], base_to_novel_rows)
+        ),
+        strict=True,
+    ):
+        assert with_it.settings == without.settings
+        assert with_it.captions[0] == "Left out because incomplete: coop, seed 7: 1 of 2 runs are there."
+    [alone] = build_report([base_to_novel_rows[0], base_to_novel_rows[-1] | {"seed": 3}], "page").sections[0].tables
+    assert (alone.rows, alone.settings) == ((), {})
 
 
 def test_failed_runs_are_listed(base_to_novel_rows: Rows, make_row: MakeRow) -> None:
@@ -285,6 +342,97 @@ def test_two_models_make_no_difference(base_to_novel_rows: Rows) -> None:
     assert [title.partition(", model ")[2] for title in titles] == ["b (34))", "a (121212121212))"]
     page = markdown_report([row for row in rows if row["method"] == "coop"], "page")
     assert "; model a (121212121212); " in page
+
+
+def as_recorded(config: PeftConfig) -> dict[str, Any]:
+    """A config as rows of a file have it."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def coop_config(**options: Any) -> dict[str, Any]:
+    return as_recorded(CoOpPromptConfig(**options))
+
+
+def test_method_options_stand_under_every_table(make_row: MakeRow) -> None:
+    neighbors = {name: [f"{name} again"] for name in "ab"}
+    configs = {
+        "zero-shot": None,
+        "coop": coop_config(),
+        "short": coop_config(n_ctx=2, ctx_init="a sound of"),
+        "coop+zebra": as_recorded(ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), alpha=0.25)),
+        "told": {"peft_type": "ALM_ELSEWHERE", "weight": 2, "peft_version": "1", "neighbors": neighbors},
+    }
+    rows = [make_row(method, base=0.8, novel=0.4, config=config) for method, config in configs.items()]
+    expected = (
+        "; method options defaults (zero-shot, coop), coop.ctx_init='a sound of' coop.n_ctx=2 (short), "
+        "coop.n_ctx=4 zebra.alpha=0.25 (coop+zebra), elsewhere.neighbors=own ("
+    )
+    report = build_report(rows, "page")
+    for table in report.sections[0].tables:
+        assert expected in table.captions[-1]
+    rows[-1] = rows[-1] | {"config": configs["told"] | {"neighbors": {"a": ["x"], "b": ["y"]}}}
+    told = [found.sections[0].tables[0].settings["method options"] for found in (report, build_report(rows, "page"))]
+    assert told[0] != told[1]
+
+
+def test_classes_with_fewer_clips_than_shots_are_told(make_row: MakeRow) -> None:
+    rows = [
+        make_row(method, seed, base=0.8, novel=0.4, train_clips=clips)
+        for seed, clips in ((0, 19), (1, 17))
+        for method in ("zero-shot", "coop")
+    ]
+    [section] = build_report(rows, "page").sections
+    assert section.title == "sept-base-to-new, up to 16 shots per class (track sept)"
+    for table in section.tables:
+        assert "; shots 16, fewer where a class has fewer: 17 to 19 training clips; " in table.captions[-1]
+    [section] = build_report([row | {"train_clips": 32} for row in rows], "page").sections
+    assert section.title == "sept-base-to-new, 16 shots per class (track sept)"
+    assert "; shots 16; " in section.tables[0].captions[-1]
+
+
+def test_there_are_no_shots_where_nothing_is_trained(make_row: MakeRow) -> None:
+    palm = {"track": "palm", "protocol": "templates", "accuracy": 0.8, "macro_f1": 0.8}
+    tta = {"track": "tta", "protocol": "tta", "accuracy": 0.8, "macro_f1": 0.8, "measure": "test-time"}
+    rows = [make_row("{}", trainable_parameters=0, **palm), make_row("tta-one-clip", **tta)]
+    report = build_report(rows, "page")
+    assert [section.title for section in report.sections] == ["templates (track palm)", "tta (track tta)"]
+    for section in report.sections:
+        assert all("; shots none, nothing is trained; " in table.captions[-1] for table in section.tables)
+
+
+def test_method_options_of_earlier_versions_are_not_recorded(base_to_novel_rows: Rows) -> None:
+    assert "; method options not recorded; " in markdown_report(base_to_novel_rows, "page")
+
+
+def test_runs_with_different_settings_make_no_mean(make_row: MakeRow) -> None:
+    first = make_row("coop", 0, base=0.8, novel=0.4, config=coop_config(), descriptions_hash="12")
+    for different, told in (
+        ({"config": coop_config(n_ctx=2)}, "coop.n_ctx 2, but ESC50, coop, 16 shots, seed 0 with its default"),
+        ({"training": {"learning_rate": 0.5}}, r"learning_rate 0\.5, but .* with 0\.0125"),
+        ({"template": "{}"}, r"template '\{\}', but .* with 'This is a sound of \{\}\.'"),
+        ({"encoder_mode": "reference"}, "encoder_mode 'reference', but .* with 'frozen'"),
+        ({"described": True}, "described True"),
+        ({"descriptions_hash": "34"}, "descriptions_hash '34', but .* with '12'"),
+        ({"shot_rule": "pandas"}, "shot_rule 'pandas'"),
+        ({"class_rule": "seed-42-halves"}, "class_rule 'seed-42-halves'"),
+        ({"novel_classes": ["d"]}, "novel_classes"),
+    ):
+        second = make_row("coop", 1, base=0.7, novel=0.5, **({"config": coop_config()} | different))
+        for refused in (summarise, lambda rows: build_report(rows, "page")):
+            with pytest.raises(AlmPromptError, match=f"^ESC50, coop, 16 shots, seed 1: was run with {told}"):
+                refused([first, second])
+        other_data = second | {"dataset": "SESA", "seed": 0}
+        assert summarise([first, other_data])[0].datasets == 2
+
+
+def test_rows_of_two_versions_make_one_mean(make_row: MakeRow) -> None:
+    new = coop_config() | {"peft_version": "99", "later_option": 1}
+    old = {key: value for key, value in coop_config().items() if key not in ("class_position", "descriptions")}
+    first = make_row("coop", 0, base=0.8, novel=0.4, config=new)
+    second = make_row("coop", 1, base=0.7, novel=0.5, config=old)
+    del second["training"], second["described"], second["class_rule"]
+    fixed = [make_row("zero-shot", seed, base=0.5, novel=0.5, config=None, training={"seed": seed}) for seed in (0, 1)]
+    assert [summary.seeds for summary in summarise([first, second, *fixed])] == [2, 2]
 
 
 def test_bad_rows_are_refused_in_one_line(base_to_novel_rows: Rows) -> None:

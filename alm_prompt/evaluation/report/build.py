@@ -7,10 +7,11 @@ from typing import Any
 
 from ...errors import AlmPromptError
 from ..contestant import label_key
-from ..published import PublishedTable, find_published
+from ..published import ACCURACIES, PublishedTable, find_published
 from .comparison import compare
+from .figures import figures_of
 from .layout import comparison_table, failure_table, overview
-from .settings import UNKNOWN, settings_of
+from .settings import UNKNOWN, has_fewer, is_trained, settings_of
 from .summaries import OWN, Row, dataset_of, model_of, protocol_of, summarise, track_of, whole_seeds
 from .table import Report, Section, Table
 
@@ -41,7 +42,8 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
     Args:
         rows: rows of one or several benchmarks. A row with an `error` in place of figures is a failed run.
         title: heading of the page.
-        reference: label of the method that all others are compared with; by default "zero-shot" where it was run.
+        reference: label of the method that all others are compared with; by default "zero-shot", or in a section
+            where it was not run, the first method.
 
     Raises:
         AlmPromptError: no rows, an unknown reference method, or one that was run in another track.
@@ -57,12 +59,18 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
         _check_reference(groups, reference)
     one_model = len({model for *_, model in groups}) == 1
     sections = [
-        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or REFERENCE)
+        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or _usual(own))
         for (track, protocol, shots, model), own in groups.items()
     ]
     if failed:
         sections.append(Section("Failed runs", (failure_table(failed),)))
     return Report(title, tuple(sections), HOW_TO_READ)
+
+
+def _usual(rows: Sequence[Row]) -> str:
+    """The reference where none is asked for. Protocols that compare ways of zero-shot begin with the plain one."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return methods[0] if REFERENCE not in methods and len(methods) > 1 else REFERENCE
 
 
 def _check_reference(groups: dict[tuple[Any, ...], list[Row]], reference: str) -> None:
@@ -88,9 +96,11 @@ def _section(track: str, protocol: str, shots: int, model: str | None, rows: lis
     if len(scopes) > 1:
         scopes = {f"Mean of {len(scopes)} data sets": rows} | scopes
     tables = [table for name, own in scopes.items() for table in _scope(name, own, reference, published, shots)]
-    name = "" if protocol == OWN else f"{protocol}, "
     which = f"track {track}" if model is None else f"track {track}, model {model}"
-    return Section(f"{name}{shots} shots per class ({which})", tuple(tables))
+    named = [] if protocol == OWN else [protocol]
+    if any(map(is_trained, rows)):
+        named.append(f"{'up to ' if any(map(has_fewer, rows)) else ''}{shots} shots per class")
+    return Section(f"{', '.join(named) or 'Nothing trained'} ({which})", tuple(tables))
 
 
 def _scope(
@@ -99,13 +109,15 @@ def _scope(
     """The two tables of one data set, or of the mean over several."""
     whole, incomplete = whole_seeds(rows)
     notes = [f"Left out because incomplete: {'; '.join(incomplete)}."] if incomplete else []
-    settings = settings_of(rows)
-    yield overview(summarise(whole) if whole else [], _titled(name, "all methods"), notes, settings)
     if not whole:
+        yield overview([], _titled(name, "all methods"), notes)
         return
+    settings = settings_of(whole)
+    yield overview(summarise(whole), _titled(name, "all methods"), notes, settings)
     printed, origin = _published_rows(whole, published, shots)
     if reference in {row["method"] for row in whole}:
         title = f"compared with {reference}"
+        settings = settings | {"reference": reference}
     else:
         title = "intervals"
         notes = [*notes, f"No complete runs of {reference} here, so no differences."]
@@ -121,17 +133,23 @@ def _titled(name: str | None, title: str) -> str:
 def _published_rows(rows: Sequence[Row], tables: Sequence[PublishedTable], shots: int) -> tuple[list[Row], list[str]]:
     """What was published for these methods: on the same data sets, or else the mean over those of the paper.
 
-    Where two tables have a method, the first counts. A note for each table says where it stands.
+    Where two tables have a figure of a method, the first counts. A note for each table says where it stands.
     """
     ours = {dataset_of(row) for row in rows}
-    missing = {label_key(row["method"]) for row in rows}
+    methods = {label_key(row["method"]) for row in rows}
+    taken: set[tuple[str, str]] = set()
     printed: list[Row] = []
     notes = []
     for table in tables:
-        found = [row for row in table.rows if row["shots"] in (shots, None) and label_key(row["method"]) in missing]
+        found = []
+        for row in table.rows:
+            method = label_key(row["method"])
+            left = {key: value for key, value in row.items() if (method, key) not in taken}
+            if row["shots"] in (shots, None) and method in methods and figures_of([left]):
+                found.append(left)
         if not found:
             continue
-        missing -= {label_key(row["method"]) for row in found}
+        taken |= {(label_key(row["method"]), key) for row in found for key in ACCURACIES if key in row}
         theirs = {dataset_of(row) for row in found} - {None}
         if ours <= theirs:
             printed += [row for row in found if dataset_of(row) in ours]

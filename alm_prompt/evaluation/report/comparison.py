@@ -57,12 +57,10 @@ def compare(rows: Sequence[Row], reference: str | None = None, published: Sequen
     """
     check_one_track([*rows, *published])
     summaries = {summary.method: summary.figures for summary in summarise(rows)}
-    printed = {label_key(s.method): s.figures for s in summarise(published)} if published else {}
-    data = {key: {dataset_of(row) for row in published if label_key(row["method"]) == key} for key in printed}
-    beside = {key: figures for key, figures in printed.items() if data[key] == data.get(label_key(reference))}
     runs = {method: _distinct([row for row in rows if row["method"] == method]) for method in summaries}
     comparisons = []
     for figure in figures_of(rows):
+        printed, beside = _published(published, figure, label_key(reference))
         for method, own in runs.items():
             others = runs[reference] if reference in runs and method != reference else None
             p, pairs = _paired_test(own, others, figure) if others else (None, 0)
@@ -89,6 +87,16 @@ def _distinct(rows: Sequence[Row]) -> list[Row]:
     again = len(found) == len({part_of(row) for row in rows})
     fixed = all(row.get("trainable_parameters") == 0 for row in rows)
     return list(reversed(found.values())) if fixed and again else list(rows)
+
+
+def _published(
+    rows: Sequence[Row], figure: Figure, reference: str
+) -> tuple[dict[str, dict[str, Score]], dict[str, dict[str, Score]]]:
+    """Published figures by method, one kind of them, and those of the same data as the reference's."""
+    having = [row for row in rows if figure in figures_of([row])]
+    printed = {label_key(s.method): s.figures for s in summarise(having)} if having else {}
+    data = {key: {dataset_of(row) for row in having if label_key(row["method"]) == key} for key in printed}
+    return printed, {key: figures for key, figures in printed.items() if data[key] == data.get(reference)}
 
 
 def _difference(

@@ -79,7 +79,7 @@ def comparison_table(
     ]
     kept = [i for i in range(len(columns)) if any(row[i].text != NONE for row in rows)]
     columns, *lines = (tuple(line[i] for i in kept) for line in (columns, *rows))
-    return Table(title, columns, tuple(lines), tuple(notes), settings | {"reference": reference}, long=True)
+    return Table(title, columns, tuple(lines), tuple(notes), settings, long=True)
 
 
 def failure_table(rows: Sequence[Row]) -> Table:

@@ -15,7 +15,7 @@ def read_results(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Read the rows of results folders.
 
     Args:
-        folders: folders with `rows.jsonl`, and with `failed.jsonl` where runs failed.
+        folders: folders with `rows.jsonl`, and with `failed.jsonl` where runs failed; where all did, that alone.
 
     Returns:
         All rows, in the order of the folders; those of failed runs have an `error` in place of figures.
@@ -25,17 +25,16 @@ def read_results(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """
     rows = []
     for folder in map(Path, folders):
-        path = folder / ROWS_NAME
-        if not path.is_file():
+        path, failed = folder / ROWS_NAME, folder / FAILED_NAME
+        if not path.is_file() and not failed.is_file():
             raise AlmPromptError(f"results folder {folder}: holds no {ROWS_NAME}; name a benchmark's output folder")
-        found = read_rows(path)
+        found = read_rows(path) if path.is_file() else []
         for row in found:
             if not figures_of([row]):
                 raise AlmPromptError(
                     f"{path}: {run_name(row)} has no figures that this version of alm-prompt knows; was the folder "
                     "written by another version?"
                 )
-        failed = folder / FAILED_NAME
         found += read_rows(failed) if failed.is_file() else []
         if not found:
             raise AlmPromptError(f"results folder {folder}: {ROWS_NAME} holds no rows yet; run the benchmark first")

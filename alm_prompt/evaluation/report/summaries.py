@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import AlmPromptError
 from ..metrics import mean_and_deviation
 from ..rows import run_name
+from ..same_settings import check_same_settings
 from .figures import Figure, figures_of
 
 Row = Mapping[str, Any]
@@ -70,12 +71,13 @@ def summarise(rows: Sequence[Row]) -> list[MethodSummary]:
 
     Raises:
         AlmPromptError: there are no rows, they belong to two tracks or two models, a run is there twice, or a
-            method's seeds were run on different folds or data sets.
+            method's seeds were run on different folds or data sets, or on one data set with different settings.
     """
     if not rows:
         raise AlmPromptError("no benchmark rows to summarise; run the benchmark first")
     check_one_track(rows)
     check_one_model(rows)
+    check_same_settings(rows)
     by_method = defaultdict(list)
     for row in rows:
         by_method[row["method"]].append(row)
