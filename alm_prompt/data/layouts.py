@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .catalog import PUBLISHED, KnownDataset
 from .checks import check_names_apart
 from .clips import AudioClips
@@ -119,7 +119,8 @@ def _read_pair(path: Path, pattern: str, columns: dict[str, Any]) -> tuple[Audio
         if not (path / pattern.format(side)).is_file():
             raise AlmPromptError(f"{path}: {pattern.format(side)} is missing: get the data set again, whole")
     train, test = (load_csv(path / pattern.format(side), **({"audio_dir": path} | columns)) for side in _SIDES)
-    check_names_apart(train, test)
+    with about(f"{path}: {' and '.join(map(pattern.format, _SIDES))}"):
+        check_names_apart(train, test)
     return train, test
 
 

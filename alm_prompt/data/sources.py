@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .clips import AudioClips, Clip, shorten
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         raise AlmPromptError(
             f"{path}: no such file or folder, and no Hub data set of that name was loaded ({reason}): {WHAT_TO_GIVE}"
         ) from error
-    return load_hub_dataset(dataset, **columns)
+    with about(str(path_or_name)):
+        return load_hub_dataset(dataset, **columns)
 
 
 def load_folder(root: str | os.PathLike) -> AudioClips:
@@ -123,7 +124,8 @@ def load_csv(
             f"{csv_path}: {len(missing)} of {len(clips)} audio files are missing or unreadable in {folder}: "
             f"{shorten(missing)}: correct the paths or give audio_dir (--audio-dir)"
         )
-    return AudioClips(clips)
+    with about(str(csv_path)):
+        return AudioClips(clips)
 
 
 def load_hub_dataset(

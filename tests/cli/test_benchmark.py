@@ -171,7 +171,9 @@ def test_duplicates_are_refused_or_kept_and_counted(
     expected = "duplicates kept: up to 2 test clips of a run also in training, 2 of two labels"
     assert expected in (tmp_path / "run" / "table.md").read_text(encoding="utf-8")
     shutil.copy(standins / "SESA" / other, data / other)
-    assert "is the same audio as train clip" in refused(*few[:5], tmp_path / "again", *few[6:])
+    message = refused(*few[:5], tmp_path / "again", *few[6:])
+    assert message.startswith(f"error: SESA: test clip {test!r} is the same audio as train clip")
+    assert message.endswith("remove one, or go on with --keep-duplicates")
     assert not (tmp_path / "again").exists()
 
 

@@ -256,9 +256,8 @@ def test_few_shot_refusals() -> None:
     assert "class ant is base and novel" in refusal(few_shot_split, part, ["ant", "bee"], ["ant"], 1, 0)
     assert "unknown class fly" in refusal(few_shot_split, part, ["fly"], [], 1, 0)
     without = Fold("1", part.train, AudioClips((clip for clip in part.test if clip.label != "bee"), CLASSES))
-    assert "no clip of bee is held out for testing in fold 1" in refusal(
-        few_shot_split, without, ["ant"], ["bee"], 1, 0
-    )
+    assert "fold 1: no clip of bee is held out for testing" in refusal(few_shot_split, without, ["ant"], ["bee"], 1, 0)
+    assert "fold 1: class 'ant' has" in refusal(few_shot_split, without, ["ant"], ["bee"], 99, 0)
     leaking = Fold("1", part.train, part.train)
     assert "in both train and test" in refusal(few_shot_split, leaking, ["ant"], ["bee"], 1, 0)
 
