@@ -50,8 +50,8 @@ def sample_shots(
         if len(members) < shots:
             shortage = f"class {label!r} has {len(members)} clips, fewer than {shots} shots"
             if not (allow_fewer and members):
-                ways = "lower shots (--shots), add clips" + (", or allow fewer (--allow-fewer)" if members else "")
-                raise AlmPromptError(f"{shortage}: {ways}")
+                others = "lower shots (--shots), or set allow_fewer (a flag of train and evaluate)"
+                raise AlmPromptError(f"{shortage}: add clips" + (f", {others}" if members else ""))
             logger.warning("%s: all of them are used", shortage)
         if rule == "pandas":
             drawn += _sampled_as_pandas(members, shots, generator)

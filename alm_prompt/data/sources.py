@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
 
+# `alm-prompt benchmark` takes data sets as they are published, and has no such flags.
+_FLAGS = "(flags of train and evaluate)"
+
 WHAT_TO_GIVE = "give a folder with one sub-folder per class, or a CSV file"
 
 __all__ = ["AudioClips", "Clip", "load_clips", "load_csv", "load_folder", "load_hub_dataset"]
@@ -122,7 +125,7 @@ def load_csv(
     if missing:
         raise AlmPromptError(
             f"{csv_path}: {len(missing)} of {len(clips)} audio files are missing or unreadable in {folder}: "
-            f"{shorten(missing)}: correct the paths or give audio_dir (--audio-dir)"
+            f"{shorten(missing)}: correct the paths or give audio_dir {_FLAGS}"
         )
     with about(str(csv_path)):
         return AudioClips(clips)
@@ -152,7 +155,7 @@ def load_hub_dataset(
     if isinstance(dataset, Mapping):
         raise AlmPromptError(f"the data set has the splits {shorten(dataset)}: give one of them")
     columns = [column for column in (audio_column, label_column, fold_column) if column is not None]
-    _refuse_missing_columns("the data set", columns, dataset.column_names)
+    _refuse_missing_columns("the data set", columns, dataset.column_names, "audio_column, label_column, fold_column")
     # soundfile decodes: `datasets` itself would need torchcodec and FFmpeg.
     dataset = dataset.select_columns(columns).cast_column(audio_column, Audio(decode=False))
     feature = dataset.features[label_column]
@@ -219,7 +222,8 @@ def _metadata_columns(csv_path: Path) -> dict[str, Any]:
 
 def _csv_rows(csv_path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     with _open_csv(csv_path) as reader:
-        _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or ())
+        parameters = f"path_column, label_column, fold_column {_FLAGS}"
+        _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or (), parameters)
         for row in reader:
             yield reader.line_num, row
 
@@ -238,12 +242,12 @@ def _open_csv(csv_path: Path) -> Iterator[csv.DictReader]:
         raise AlmPromptError(f"{csv_path}: is not a CSV file in UTF-8: save it as one") from error
 
 
-def _refuse_missing_columns(name: str, wanted: list[str], found: Any) -> None:
+def _refuse_missing_columns(name: str, wanted: list[str], found: Any, parameters: str) -> None:
     missing = [column for column in wanted if column not in found]
     if missing:
         raise AlmPromptError(
             f"{name} has no column {shorten(missing)} (it has: {shorten(found, 20) or 'none'}): "
-            "rename the columns or say which to use (--path-column, --label-column, --fold-column)"
+            f"rename the columns or give {parameters}"
         )
 
 

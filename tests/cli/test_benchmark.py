@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,34 @@ def test_data_that_is_not_whole_is_refused_where_that_is_asked_for(
 ) -> None:
     command = small("palm-few-shot", standins, tmp_path / "run", "--check-data")
     assert "not Beijing-Opera as published: 8 test clips in fold 1 instead of 48" in refused(*command)
+
+
+def test_ways_out_are_flags_that_benchmark_has(
+    standins: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--help"])
+    known = set(re.findall(r"--[a-z0-9-]+", capfd.readouterr().out))
+    mine = shutil.copytree(standins / "SESA", tmp_path / "mine")
+    recipe = (
+        "title: t\nsource: s\nmeasure: all-classes\nmethods: {zero-shot: }\ndatasets: [mine]\nallow_fewer: false\n"
+    )
+    (tmp_path / "own.yaml").write_text(recipe, encoding="utf-8")
+    command = ["benchmark", tmp_path / "own.yaml", "--data-root", tmp_path, "--output-dir", tmp_path / "run"]
+    table = mine / "train.csv"
+    listed = table.read_text(encoding="utf-8")
+    for spoiled, word in (
+        (listed, "mine: class 'casual' has 3 clips, fewer than 16 shots: add clips, lower shots (--shots)"),
+        (
+            listed.replace("path,classname", "file,label"),
+            f"{table} has no column path, classname (it has: file, label)",
+        ),
+        (listed.replace("audios/", "sounds/", 1), f"{table}: 1 of 12 audio files are missing or unreadable"),
+    ):
+        table.write_text(spoiled, encoding="utf-8")
+        message = refused(*command)
+        assert word in message
+        assert set(re.findall(r"--[a-z0-9-]+", message)) <= known
 
 
 def test_views_of_test_clips_are_encoded_once_for_all_lines(

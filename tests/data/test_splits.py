@@ -134,7 +134,7 @@ def test_too_few_clips(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_no_clips_at_all_are_never_enough() -> None:
     clips = AudioClips([clip("ant", 1)], ["ant", "bee"])
-    assert "class 'bee' has 0 clips" in refusal(sample_shots, clips, 1, 0, allow_fewer=True)
+    assert refusal(sample_shots, clips, 1, 0, True) == "class 'bee' has 0 clips, fewer than 1 shots: add clips"
     assert "shots=0" in refusal(sample_shots, clips, 0, 0)
 
 
