@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from alm_prompt.cli.main import main
+from alm_prompt.data import CATALOG
 from alm_prompt.evaluation.protocols import read_recipe, recipe_names
 from alm_prompt.evaluation.rows import read_rows
 from alm_prompt.training import view_features
@@ -272,11 +273,33 @@ def test_recipes_and_data_sets_are_listed(standins: Path, shared_dir: Path, capf
     listed = capfd.readouterr().out
     assert all(name in listed for name in recipe_names())
     assert main(["benchmark", "--data-root", str(standins)]) == 0
-    assert "missing" not in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert all(name in out for name in CATALOG)
+    assert not re.search("missing|in part|get it", out)
     assert main(["benchmark", "--data-root", str(shared_dir / "data")]) == 0
     out = capfd.readouterr().out
     assert "hf download MahiA/SESA" in out
     assert "esc10" in out
+
+
+def test_what_is_listed_is_what_is_on_disk(standins: Path, tmp_path: Path, capfd) -> None:
+    lists = shutil.copytree(standins / "Beijing-Opera", tmp_path / "Beijing-Opera") / "csv_files"
+    shutil.copytree(standins / "SESA", tmp_path / "SESA")
+    for side in ("train", "test"):
+        (lists / f"{side}_3.csv").unlink()
+    (lists / "test_5.csv").unlink()
+    assert main(["benchmark", "--data-root", str(tmp_path)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    [drums] = [place for place, line in enumerate(lines) if line.startswith("Beijing-Opera")]
+    assert " in part " in lines[drums]
+    assert "3 of 5 pair(s) of lists; published: 4 classes, 5 fold(s), 236 test clips" in lines[drums]
+    assert "get it: hf download MahiA/Beijing-Opera" in lines[drums + 1]
+    [sesa] = [line for line in lines if line.startswith("SESA")]
+    assert " there " in sesa
+    assert "1 of 1 pair(s) of lists" in sesa
+    [missing] = [line for line in lines if line.startswith("ESC50 ")]
+    assert " missing " in missing
+    assert "of lists" not in missing
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(

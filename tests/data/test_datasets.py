@@ -305,7 +305,7 @@ def test_what_is_there_and_how_to_get_the_rest(copied, tmp_path: Path) -> None:
     (tmp_path / "NS-Instruments" / "NS-Instruments.zip").touch()
     found = {entry.known.name: entry for entry in find_datasets(tmp_path)}
     assert list(found) == PUBLISHED
-    assert (found["SESA"].path, found["SESA"].how_to_get) == (folder, "")
+    assert (found["SESA"].path, found["SESA"].how_to_get, found["SESA"].pairs) == (folder, "", 1)
     assert {name for name, entry in found.items() if entry.path} == {"SESA"}
     assert found["ESC50"].how_to_get == f"hf download MahiA/ESC50 --repo-type dataset --local-dir {tmp_path / 'ESC50'}"
     archive = tmp_path / "NS-Instruments" / "NS-Instruments.zip"
