@@ -318,6 +318,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert "one data set at a time" in refused(*few, "--datasets", "SESA:Beijing-Opera")
     assert "class_rule" in refused(*few, "--class-rule", "alphabetical-halves")
     assert "seeds has 0 twice" in refused(*few, "--seeds", "0", "0")
+    assert "seeds has 99999999999; give whole numbers" in refused(*few, "--seeds", "99999999999")
     assert "methods has 'coop' twice" in refused(*few, "--methods", "coop", "CoOp")
     assert "template 'a sound' needs one {}" in refused(*few, "--template", "a sound")
     assert "none of its methods takes neighbours" in refused(*few, "--neighbors", standins)

@@ -138,6 +138,14 @@ def test_no_clips_at_all_are_never_enough() -> None:
     assert "shots=0" in refusal(sample_shots, clips, 0, 0)
 
 
+def test_seeds_that_no_generator_takes() -> None:
+    clips = make_clips()
+    for seed in (-1, 2**32):
+        expected = f"seed must be at least 0 and at most 4294967295, got {seed}"
+        assert refusal(sample_shots, clips, 1, seed) == expected
+    assert len(sample_shots(clips, 1, 2**32 - 1)) == len(CLASSES)
+
+
 @pytest.mark.parametrize(
     ("names", "base", "novel"),
     [

@@ -121,6 +121,7 @@ def test_recipes_are_those_of_the_papers() -> None:
         ({"datasets": [2]}, "takes one data set at a time, not 2"),
         ({"template": "a sound"}, "recipe mine: template 'a sound' needs one {}"),
         ({"allow_fewer": "no"}, "allow_fewer is 'no'; write true or false"),
+        ({"seeds": [2**32]}, "seeds has 4294967296; give whole numbers of at least 0 and at most 4294967295"),
         ({"shots": [0]}, "shots has 0; give whole numbers of at least 1"),
         ({"track": "plam"}, "track is 'plam'; choose one of palm"),
         ({"measure": "base-to-novel"}, "does not go with class_rule all"),
