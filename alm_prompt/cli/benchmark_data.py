@@ -19,16 +19,20 @@ WORLD = "world"
 
 def list_datasets(root: Path) -> None:
     """Print which data sets of the catalog are below a folder, how to get the others, and what else is there."""
-    from ..data import find_datasets
+    from ..data import CATALOG, find_datasets
 
     for found in find_datasets(root):
-        known = found.known
-        sizes = (
-            f"{len(known.class_names)} classes, {len(known.fold_names)} fold(s), {sum(known.test_clips)} test clips"
-        )
-        print(f"{known.name:<16}{'there' if found.path else 'missing':<9}{known.task}: {sizes}")
-        if found.path is None:
+        known, folds = found.known, len(found.known.fold_names)
+        state = "missing" if found.path is None else "in part" if found.how_to_get else "there"
+        lists = "" if found.path is None else f"{found.pairs} of {folds} pair(s) of lists; "
+        published = f"{len(known.class_names)} classes, {folds} fold(s), {sum(known.test_clips)} test clips"
+        print(f"{known.name:<16}{state:<9}{known.task}: {lists}published: {published}")
+        if found.how_to_get:
             print(f"{'':<16}get it: {found.how_to_get}")
+        for other in CATALOG.values():
+            if found.path is not None and other.folder == known.folder and other != known:
+                exchanged = ", ".join(other.exchanged_folds)
+                print(f"{'':<16}also as {other.name}: train and test lists of folds {exchanged} exchanged")
     others = [path.name for path in _other_folders(root)]
     if others:
         print(f"also below {root}, for --datasets: {', '.join(others)}")

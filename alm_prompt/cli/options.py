@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, check_seed
 
 
 @dataclass
@@ -148,6 +148,9 @@ class MethodOptions:
     )
     seed: int = field(default=0, metadata={"help": "seed of the shots, the initial values and the order of clips"})
 
+    def __post_init__(self) -> None:
+        check_seed("--seed", self.seed)
+
 
 @dataclass
 class TrainingOptions:
@@ -245,6 +248,10 @@ class BenchmarkOptions:
         default=None, metadata={"help": "JSON file of acoustic neighbours for the methods that take them"}
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
+
+    def __post_init__(self) -> None:
+        for seed in self.seeds:
+            check_seed("--seeds", seed)
 
 
 @dataclass

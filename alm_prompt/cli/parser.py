@@ -125,7 +125,12 @@ def read_config(path: Path, known: Iterable[str]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise AlmPromptError(f"config {path}: holds no flag: value lines")
     known = list(known)
-    settings = {str(key).replace("-", "_"): value for key, value in settings.items()}
+    written, settings = settings, {}
+    for name, value in written.items():
+        key = str(name).replace("-", "_")
+        if key in settings:
+            raise AlmPromptError(f"config {path}: key {key!r} is there twice, once with dashes; leave one of them out")
+        settings[key] = value
     for key in settings:
         if key not in known:
             raise AlmPromptError(f"config {path}: unknown key {key!r}; {nearest(key, known)}")

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from itertools import pairwise, takewhile
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .catalog import CATALOG, PUBLISHED
 from .clips import shorten
 
@@ -22,7 +22,7 @@ def base_novel_classes(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str
     """
     ordered = sorted(names)
     if len(ordered) < 2:
-        raise AlmPromptError(f"base and novel classes need at least 2 classes, not {len(ordered)}")
+        raise AlmPromptError(f"base and novel classes need at least 2 classes, not {len(ordered)}: add another class")
     for name, following in pairwise(ordered):
         if name == following:
             raise AlmPromptError(f"class {name!r} is named twice: name it once")
@@ -57,7 +57,8 @@ def divide_classes(
     names = sorted(class_names)
     if rule == "all":
         return tuple(names), ()
-    halves = base_novel_classes(names)
+    with about(dataset_name):
+        halves = base_novel_classes(names)
     return halves if rule == "alphabetical-halves" else _seed_42_halves(names, dataset_name)
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .catalog import CATALOG, PUBLISHED_SHOTS, KnownDataset
 from .checks import check_labels, check_readable, clashing_clips
 from .clips import AudioClips, Clip, shorten
@@ -56,7 +56,7 @@ class AudioDataset:
             AlmPromptError: A clip has one label in one fold and another in another.
         """
         folds = (*self.folds, self.fixed) if self.fixed else self.folds
-        return AudioClips(_once(clip for fold in folds for clip in (*fold.train, *fold.test)), self.class_names)
+        return AudioClips(_once(folds), self.class_names)
 
 
 def open_dataset(
@@ -102,21 +102,29 @@ def open_dataset(
         )
     else:
         root = path if path.is_dir() else path.parent if path.is_file() else None
-        dataset = AudioDataset.from_clips(name, load_clips(path, **columns), root)
+        clips = load_clips(path, **columns)
+        with about(str(source)):
+            dataset = AudioDataset.from_clips(name, clips, root)
     if known is not None:
         _check_published(dataset, known, strict)
+    with about(str(source)):
+        _check_clips(dataset, strict, keep_duplicates)
+    return dataset
+
+
+def _check_clips(dataset: AudioDataset, strict: bool, keep_duplicates: bool) -> None:
+    """Refuse clips of two labels; where `strict`, also clips that cannot be decoded."""
     if not keep_duplicates:
         check_labels(dataset.clips)
     elif clashes := clashing_clips(dataset.clips):
         logger.warning(
             "%s: %d sounds have clips under two labels, such as %s: kept",
-            name,
+            dataset.name,
             len(clashes),
             " and ".join(f"{clip.clip_id!r} ({clip.label})" for clip in clashes[0][:2]),
         )
     if strict:
         check_readable(dataset.clips)
-    return dataset
 
 
 def _download(known: KnownDataset) -> Path:
@@ -175,13 +183,15 @@ def _other_counts(dataset: AudioDataset, known: KnownDataset) -> list[str]:
     return wrong
 
 
-def _once(clips: Iterable[Clip]) -> list[Clip]:
-    kept: dict[str, Clip] = {}
-    for clip in clips:
-        first = kept.setdefault(clip.clip_id, clip)
-        if first.label != clip.label:
-            raise AlmPromptError(
-                f"clip {clip.clip_id!r} is labelled {first.label!r} in one list and {clip.label!r} in another: "
-                "correct one"
-            )
-    return list(kept.values())
+def _once(folds: Iterable[Fold]) -> list[Clip]:
+    kept: dict[str, tuple[Clip, str]] = {}
+    for fold in folds:
+        place = "the fixed pair" if fold.name is None else f"fold {fold.name}"
+        for clip in (*fold.train, *fold.test):
+            first, earlier = kept.setdefault(clip.clip_id, (clip, place))
+            if first.label != clip.label:
+                raise AlmPromptError(
+                    f"clip {clip.clip_id!r} is labelled {first.label!r} in {earlier} and {clip.label!r} in {place}: "
+                    "correct one"
+                )
+    return [clip for clip, _ in kept.values()]

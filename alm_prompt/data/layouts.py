@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .catalog import PUBLISHED, KnownDataset
 from .checks import check_names_apart
 from .clips import AudioClips
@@ -22,6 +22,7 @@ from .splits import Fold
 
 _LISTS = "csv_files"
 _SIDES = ("train", "test")
+_FIXED = tuple(f"{_LISTS}/{side}.csv" for side in _SIDES)
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class FoundDataset:
     Args:
         known: What is published about it.
         path: Its folder, or None where it is missing.
-        how_to_get: Command that brings it; empty where it is there.
+        how_to_get: Command that brings it, or what is missing of it; empty where all lists are there.
+        pairs: How many of its folds have both lists there.
     """
 
     known: KnownDataset
     path: Path | None
     how_to_get: str = ""
+    pairs: int = 0
 
 
 def find_datasets(root: str | os.PathLike) -> tuple[FoundDataset, ...]:
@@ -57,9 +60,9 @@ def find_datasets(root: str | os.PathLike) -> tuple[FoundDataset, ...]:
     found = []
     for known in PUBLISHED:
         path = root / known.folder
-        found.append(
-            FoundDataset(known, path) if is_published(path) else FoundDataset(known, None, how_to_get(known, path))
-        )
+        pairs = sum(all((path / file).is_file() for file in _pair(name)) for name in known.fold_names)
+        get = "" if pairs == len(known.fold_names) else how_to_get(known, path)
+        found.append(FoundDataset(known, path if is_published(path) else None, get, pairs))
     return tuple(found)
 
 
@@ -96,14 +99,14 @@ def read_published(path: Path, known: KnownDataset | None, **columns: Any) -> tu
         AlmPromptError: A list is missing or broken, lists files that are not there, or a clip is on both sides.
     """
     names = _fold_names(path) if known is None else known.fold_names
+    pairs = {name: _read_pair(path, _pair(name), columns) for name in names}
     if names == (None,):
-        (fold,) = _folds({None: _read_pair(path, "{}.csv", columns)})
+        (fold,) = _folds(pairs)
         return (fold,), fold
-    pairs = {name: _read_pair(path, f"{_LISTS}/{{}}_{name}.csv", columns) for name in names}
     for name in () if known is None else known.exchanged_folds:
         pairs[name] = pairs[name][::-1]
-    if all((path / _LISTS / f"{side}.csv").is_file() for side in _SIDES):
-        *folds, fixed = _folds(pairs | {None: _read_pair(path, f"{_LISTS}/{{}}.csv", columns)})
+    if all((path / file).is_file() for file in _FIXED):
+        *folds, fixed = _folds(pairs | {None: _read_pair(path, _FIXED, columns)})
         return tuple(folds), fixed
     return _folds(pairs), None
 
@@ -114,12 +117,18 @@ def _fold_names(path: Path) -> tuple[str | None, ...]:
     return tuple(sorted(names, key=lambda name: (len(name), name))) or (None,)
 
 
-def _read_pair(path: Path, pattern: str, columns: dict[str, Any]) -> tuple[AudioClips, AudioClips]:
-    for side in _SIDES:
-        if not (path / pattern.format(side)).is_file():
-            raise AlmPromptError(f"{path}: {pattern.format(side)} is missing: get the data set again, whole")
-    train, test = (load_csv(path / pattern.format(side), **({"audio_dir": path} | columns)) for side in _SIDES)
-    check_names_apart(train, test)
+def _pair(fold: str | None) -> tuple[str, ...]:
+    """Lists of a fold; without a name, those of a data set that has no folds."""
+    return tuple(f"{side}.csv" if fold is None else f"{_LISTS}/{side}_{fold}.csv" for side in _SIDES)
+
+
+def _read_pair(path: Path, files: tuple[str, ...], columns: dict[str, Any]) -> tuple[AudioClips, AudioClips]:
+    for file in files:
+        if not (path / file).is_file():
+            raise AlmPromptError(f"{path}: {file} is missing: get the data set again, whole")
+    train, test = (load_csv(path / file, **({"audio_dir": path} | columns)) for file in files)
+    with about(f"{path}: {' and '.join(files)}"):
+        check_names_apart(train, test)
     return train, test
 
 

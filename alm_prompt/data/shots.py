@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, check_seed
 from .clips import AudioClips, Clip
 
 logger = logging.getLogger(__name__)
@@ -32,17 +32,18 @@ def sample_shots(
     Args:
         clips: What to draw from; every class of its class list is drawn.
         shots: Clips per class, at least 1.
-        seed: Another seed, another draw.
+        seed: Another seed, another draw; from 0 to 2**32 - 1.
         allow_fewer: Take all clips of a class that has fewer (at least one), with a warning, instead of refusing.
         rule: One of `SHOT_RULES`.
 
     Raises:
-        AlmPromptError: A class has too few clips, or the rule is unknown.
+        AlmPromptError: A class has too few clips, the rule is unknown, or the seed too large.
     """
     if shots < 1:
         raise AlmPromptError(f"shots={shots} must be at least 1")
     if rule not in SHOT_RULES:
         raise AlmPromptError(f"unknown shot rule {rule!r}: use {', '.join(SHOT_RULES)}")
+    check_seed("seed", seed)
     # The state that `numpy.random.seed(seed)` would give; the global one is left alone.
     generator = np.random.RandomState(seed)
     drawn: list[Clip] = []
@@ -50,8 +51,8 @@ def sample_shots(
         if len(members) < shots:
             shortage = f"class {label!r} has {len(members)} clips, fewer than {shots} shots"
             if not (allow_fewer and members):
-                ways = "lower shots (--shots), add clips" + (", or allow fewer (--allow-fewer)" if members else "")
-                raise AlmPromptError(f"{shortage}: {ways}")
+                others = "lower shots (--shots), or set allow_fewer (a flag of train and evaluate)"
+                raise AlmPromptError(f"{shortage}: add clips" + (f", {others}" if members else ""))
             logger.warning("%s: all of them are used", shortage)
         if rule == "pandas":
             drawn += _sampled_as_pandas(members, shots, generator)

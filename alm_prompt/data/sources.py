@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .clips import AudioClips, Clip, shorten
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
+
+# `alm-prompt benchmark` takes data sets as they are published, and has no such flags.
+_FLAGS = "(flags of train and evaluate)"
 
 WHAT_TO_GIVE = "give a folder with one sub-folder per class, or a CSV file"
 
@@ -61,7 +64,8 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         raise AlmPromptError(
             f"{path}: no such file or folder, and no Hub data set of that name was loaded ({reason}): {WHAT_TO_GIVE}"
         ) from error
-    return load_hub_dataset(dataset, **columns)
+    with about(str(path_or_name)):
+        return load_hub_dataset(dataset, **columns)
 
 
 def load_folder(root: str | os.PathLike) -> AudioClips:
@@ -121,9 +125,10 @@ def load_csv(
     if missing:
         raise AlmPromptError(
             f"{csv_path}: {len(missing)} of {len(clips)} audio files are missing or unreadable in {folder}: "
-            f"{shorten(missing)}: correct the paths or give audio_dir (--audio-dir)"
+            f"{shorten(missing)}: correct the paths or give audio_dir {_FLAGS}"
         )
-    return AudioClips(clips)
+    with about(str(csv_path)):
+        return AudioClips(clips)
 
 
 def load_hub_dataset(
@@ -150,7 +155,7 @@ def load_hub_dataset(
     if isinstance(dataset, Mapping):
         raise AlmPromptError(f"the data set has the splits {shorten(dataset)}: give one of them")
     columns = [column for column in (audio_column, label_column, fold_column) if column is not None]
-    _refuse_missing_columns("the data set", columns, dataset.column_names)
+    _refuse_missing_columns("the data set", columns, dataset.column_names, "audio_column, label_column, fold_column")
     # soundfile decodes: `datasets` itself would need torchcodec and FFmpeg.
     dataset = dataset.select_columns(columns).cast_column(audio_column, Audio(decode=False))
     feature = dataset.features[label_column]
@@ -217,7 +222,8 @@ def _metadata_columns(csv_path: Path) -> dict[str, Any]:
 
 def _csv_rows(csv_path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     with _open_csv(csv_path) as reader:
-        _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or ())
+        parameters = f"path_column, label_column, fold_column {_FLAGS}"
+        _refuse_missing_columns(str(csv_path), columns, reader.fieldnames or (), parameters)
         for row in reader:
             yield reader.line_num, row
 
@@ -236,12 +242,12 @@ def _open_csv(csv_path: Path) -> Iterator[csv.DictReader]:
         raise AlmPromptError(f"{csv_path}: is not a CSV file in UTF-8: save it as one") from error
 
 
-def _refuse_missing_columns(name: str, wanted: list[str], found: Any) -> None:
+def _refuse_missing_columns(name: str, wanted: list[str], found: Any, parameters: str) -> None:
     missing = [column for column in wanted if column not in found]
     if missing:
         raise AlmPromptError(
             f"{name} has no column {shorten(missing)} (it has: {shorten(found, 20) or 'none'}): "
-            "rename the columns or say which to use (--path-column, --label-column, --fold-column)"
+            f"rename the columns or give {parameters}"
         )
 
 

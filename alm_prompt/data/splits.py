@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, about
 from .checks import check_leaks
 from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
 from .clips import AudioClips, Clip, shorten
@@ -150,15 +150,15 @@ def few_shot_split(
     both = set(base) & set(novel)
     if both:
         raise AlmPromptError(f"class {shorten(sorted(both))} is base and novel: put it on one side")
-    train = sample_shots(fold.train.select(labels=base), shots, seed, allow_fewer, rule)
-    test = fold.test.select(labels=[*base, *novel])
-    for names in filter(None, (base, novel)):
-        if not any(clip.label in names for clip in test):
-            where = "" if fold.name is None else f" in fold {fold.name}"
-            raise AlmPromptError(f"no clip of {shorten(names)} is held out for testing{where}: add some")
-    split = Split(train, test, tuple(base), tuple(novel), fold.name, seed, shots)
-    if check_leaks:
-        split.check_leaks()
+    with about(fold.name and f"fold {fold.name}"):
+        train = sample_shots(fold.train.select(labels=base), shots, seed, allow_fewer, rule)
+        test = fold.test.select(labels=[*base, *novel])
+        for names in filter(None, (base, novel)):
+            if not any(clip.label in names for clip in test):
+                raise AlmPromptError(f"no clip of {shorten(names)} is held out for testing: add some")
+        split = Split(train, test, tuple(base), tuple(novel), fold.name, seed, shots)
+        if check_leaks:
+            split.check_leaks()
     return split
 
 

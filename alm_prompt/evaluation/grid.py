@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..data import AudioClips, AudioDataset, Fold, Split, divide_classes, few_shot_split
-from ..errors import AlmPromptError, nearest
+from ..errors import AlmPromptError, about, nearest
 from ..models.encoder_modes import FROZEN
 from ..training import AlmTrainingArguments
 from .rows import ROW_FORMAT, failed_row
@@ -212,11 +212,12 @@ def _splits(recipe: Recipe, dataset: AudioDataset, shots: int) -> list[Split]:
     base, novel = divide_classes(recipe.class_rule, dataset.class_names, dataset.name)
     # Of data sets without folds, a recipe takes the one way that there is to part them.
     folds = chosen_folds(dataset, recipe.folds if len(dataset.folds) > 1 else None)
-    return [
-        few_shot_split(fold, base, novel, shots, seed, recipe.shot_rule, recipe.allow_fewer, check_leaks=False)
-        for seed in recipe.seeds
-        for fold in folds
-    ]
+    with about(dataset.name):
+        return [
+            few_shot_split(fold, base, novel, shots, seed, recipe.shot_rule, recipe.allow_fewer, check_leaks=False)
+            for seed in recipe.seeds
+            for fold in folds
+        ]
 
 
 def _renamed(dataset: AudioDataset) -> AudioClips:

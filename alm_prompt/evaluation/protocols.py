@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..data import CLASS_RULES, SHOT_RULES
-from ..errors import AlmPromptError, nearest
+from ..errors import LARGEST_SEED, AlmPromptError, nearest
 from ..models.encoder_modes import ENCODER_MODES, FROZEN
 from ..yaml_text import read_yaml
 from .contestant import Contestant, check_template, label_key
@@ -106,10 +106,12 @@ class Recipe:
             for item in given:
                 if given.count(item) > 1:
                     raise AlmPromptError(self._about(f"{name} has {item!r} twice; name it once"))
-        for name, least in (("shots", 1), ("seeds", 0)):
+        for name, least, most in (("shots", 1, None), ("seeds", 0, LARGEST_SEED)):
             for value in getattr(self, name):
-                if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                    raise AlmPromptError(self._about(f"{name} has {value!r}; give whole numbers of at least {least}"))
+                whole = isinstance(value, int) and not isinstance(value, bool)
+                if not whole or value < least or (most is not None and value > most):
+                    limits = f"at least {least}" + ("" if most is None else f" and at most {most}")
+                    raise AlmPromptError(self._about(f"{name} has {value!r}; give whole numbers of {limits}"))
         if (self.measure == BASE_TO_NOVEL) != (self.class_rule != ALL_CLASSES):
             halves = ", ".join(CLASS_RULES[1:])
             raise AlmPromptError(

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..cache import caching_in
 from ..data import AudioClips, audio_content, check_labels, check_leaks, clashing_clips, leaked_clips
+from ..errors import about
 from ..hub import recorded_name
 from ..models.fingerprint import audio_fingerprint, text_fingerprint
 from .measures import TEST_TIME
@@ -120,8 +121,10 @@ class Runner:
         if self.keep_duplicates:
             return {part: _count_duplicates(run) for part, run in parts.items()}
         for run in parts.values():
-            check_leaks(run.split.train, run.test_clips)
-            check_labels([*run.split.train, *run.split.test])
+            fold = run.split.fold and f"fold {run.split.fold}"
+            with about(run.facts["dataset"]), about(fold):
+                check_leaks(run.split.train, run.test_clips)
+                check_labels([*run.split.train, *run.split.test])
         return {part: {} for part in parts}
 
     def _make(self, run: Run, row: dict[str, Any], encoded: EncodedClips, bar: tqdm) -> None:

@@ -49,6 +49,7 @@ def change_tensors(adapter: Path, change: Callable[[dict[str, torch.Tensor]], ob
         (["--classes", "hand drum", "very " * 90 + "loud"], "tokens"),
         (["--shots", "100"], "fewer than 100"),
         (["--shots", "0"], "greater than 0"),
+        (["--seed", "99999999999"], "--seed must be at least 0 and at most 4294967295, got 99999999999"),
         (["--method", "coup"], "coop"),
         (["--method", "coop,zebra"], "+ joins them, as in coop+zebra"),
         (["--method", "zebra"], "wraps"),
@@ -197,6 +198,9 @@ def test_bad_requests_of_predict_and_evaluate(refused: Refused, adapter: Path, w
     assert "--classes" in refused("predict", clip)
     assert "at least 1" in refused("predict", clip, "--top-k", "0")
     data = ["--data", world, "--base-to-novel"]
+    assert "--seeds must be at least 0 and at most 4294967295, got -1" in refused(
+        "evaluate", *data, "--seeds", "0", "-1"
+    )
     assert "--output-dir" in refused("evaluate", *data)
     assert "no folds" in refused("evaluate", *data, "--output-dir", tmp_path / "b", "--shots", "2", "--folds", "1")
     assert "--base-to-novel" in refused("evaluate", "--data", world, "--shots", "4")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from alm_prompt.cli.main import main
+from alm_prompt.data import CATALOG
 from alm_prompt.evaluation.protocols import read_recipe, recipe_names
 from alm_prompt.evaluation.rows import read_rows
 from alm_prompt.training import view_features
@@ -71,18 +72,31 @@ def test_every_recipe_runs_from_data_to_table(name: str, standins: Path, tmp_pat
     assert all(f"| {label} " in table and f"| {label} " in printed for label in QUICK[name])
 
 
+def test_all_data_sets_are_trained_on_in_one_protocol(standins: Path, tmp_path: Path) -> None:
+    """The published data sets, on the fixed pair of lists that every one of them has."""
+    published = [name for name, known in CATALOG.items() if not known.exchanged_folds]
+    some = ["--shots", "1", "--folds", "fixed", "--methods", "coop+zebra", "--datasets", *published]
+    assert main([*small("zebra-base-to-novel", standins, tmp_path), *some]) == 0
+    rows = read_rows(tmp_path / "rows.jsonl")
+    assert [row["dataset"] for row in rows] == published
+    assert all(row["fold"] is None and row["trainable_parameters"] > 0 for row in rows)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_data_set_of_every_recipe_runs(name: str, standins: Path, tmp_path: Path) -> None:
-    """All data with a line that costs little; the lines of a recipe run above, on one data set."""
-    recipe = read_recipe(name)
-    method = "coop" if name in ("palm-few-shot", "zebra-base-to-novel") else recipe.methods[0].label
-    command = ["benchmark", name, "--data-root", str(standins), "--output-dir", str(tmp_path), *SMALL]
-    assert main([*command, "--shots", "2", "--folds", "fixed", "--methods", method]) == 0
+def test_every_data_set_runs_in_every_recipe(name: str, standins: Path, tmp_path: Path) -> None:
+    """The second fold, where there are folds: the first whose lists are exchanged in `TUT2017-corrected`."""
+    recipe, sets = read_recipe(name), list(CATALOG)
+    if recipe.measure == "cross-dataset":
+        others = [f"{source}:{target}" for source, target in zip(sets, sets[1:] + sets[:1], strict=True)]
+        sets = list(dict.fromkeys([*recipe.datasets, *others]))
+    some = ["--shots", "1", "--folds", "2", "--methods", QUICK[name][-1], "--datasets", *sets]
+    assert main([*small(name, standins, tmp_path), *some]) == 0
     rows = read_rows(tmp_path / "rows.jsonl")
-    named = [":".join(filter(None, (row["dataset"], row.get("target_dataset")))) for row in rows]
-    assert named == list(recipe.datasets)
-    assert {row["fold"] for row in rows} == {None}
+    assert [":".join(filter(None, (row["dataset"], row.get("target_dataset")))) for row in rows] == sets
+    assert all(row["fold"] == ("2" if len(CATALOG[row["dataset"]].fold_names) > 1 else None) for row in rows)
+    learned = any(line.stack != "zero-shot" for line in recipe.methods)
+    assert all((row["trainable_parameters"] > 0) == learned for row in rows)
     assert not (tmp_path / "failed.jsonl").exists()
 
 
@@ -180,7 +194,9 @@ def test_duplicates_are_refused_or_kept_and_counted(
     expected = "duplicates kept: up to 2 test clips of a run also in training, 2 of two labels"
     assert expected in (tmp_path / "run" / "table.md").read_text(encoding="utf-8")
     shutil.copy(standins / "SESA" / other, data / other)
-    assert "is the same audio as train clip" in refused(*few[:5], tmp_path / "again", *few[6:])
+    message = refused(*few[:5], tmp_path / "again", *few[6:])
+    assert message.startswith(f"error: SESA: test clip {test!r} is the same audio as train clip")
+    assert message.endswith("remove one, or go on with --keep-duplicates")
     assert not (tmp_path / "again").exists()
 
 
@@ -189,6 +205,34 @@ def test_data_that_is_not_whole_is_refused_where_that_is_asked_for(
 ) -> None:
     command = small("palm-few-shot", standins, tmp_path / "run", "--check-data")
     assert "not Beijing-Opera as published: 8 test clips in fold 1 instead of 48" in refused(*command)
+
+
+def test_ways_out_are_flags_that_benchmark_has(
+    standins: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--help"])
+    known = set(re.findall(r"--[a-z0-9-]+", capfd.readouterr().out))
+    mine = shutil.copytree(standins / "SESA", tmp_path / "mine")
+    recipe = (
+        "title: t\nsource: s\nmeasure: all-classes\nmethods: {zero-shot: }\ndatasets: [mine]\nallow_fewer: false\n"
+    )
+    (tmp_path / "own.yaml").write_text(recipe, encoding="utf-8")
+    command = ["benchmark", tmp_path / "own.yaml", "--data-root", tmp_path, "--output-dir", tmp_path / "run"]
+    table = mine / "train.csv"
+    listed = table.read_text(encoding="utf-8")
+    for spoiled, word in (
+        (listed, "mine: class 'casual' has 3 clips, fewer than 16 shots: add clips, lower shots (--shots)"),
+        (
+            listed.replace("path,classname", "file,label"),
+            f"{table} has no column path, classname (it has: file, label)",
+        ),
+        (listed.replace("audios/", "sounds/", 1), f"{table}: 1 of 12 audio files are missing or unreadable"),
+    ):
+        table.write_text(spoiled, encoding="utf-8")
+        message = refused(*command)
+        assert word in message
+        assert set(re.findall(r"--[a-z0-9-]+", message)) <= known
 
 
 def test_views_of_test_clips_are_encoded_once_for_all_lines(
@@ -266,11 +310,33 @@ def test_recipes_and_data_sets_are_listed(standins: Path, shared_dir: Path, capf
     listed = capfd.readouterr().out
     assert all(name in listed for name in recipe_names())
     assert main(["benchmark", "--data-root", str(standins)]) == 0
-    assert "missing" not in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert all(name in out for name in CATALOG)
+    assert not re.search("missing|in part|get it", out)
     assert main(["benchmark", "--data-root", str(shared_dir / "data")]) == 0
     out = capfd.readouterr().out
     assert "hf download MahiA/SESA" in out
     assert "esc10" in out
+
+
+def test_what_is_listed_is_what_is_on_disk(standins: Path, tmp_path: Path, capfd) -> None:
+    lists = shutil.copytree(standins / "Beijing-Opera", tmp_path / "Beijing-Opera") / "csv_files"
+    shutil.copytree(standins / "SESA", tmp_path / "SESA")
+    for side in ("train", "test"):
+        (lists / f"{side}_3.csv").unlink()
+    (lists / "test_5.csv").unlink()
+    assert main(["benchmark", "--data-root", str(tmp_path)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    [drums] = [place for place, line in enumerate(lines) if line.startswith("Beijing-Opera")]
+    assert " in part " in lines[drums]
+    assert "3 of 5 pair(s) of lists; published: 4 classes, 5 fold(s), 236 test clips" in lines[drums]
+    assert "get it: hf download MahiA/Beijing-Opera" in lines[drums + 1]
+    [sesa] = [line for line in lines if line.startswith("SESA")]
+    assert " there " in sesa
+    assert "1 of 1 pair(s) of lists" in sesa
+    [missing] = [line for line in lines if line.startswith("ESC50 ")]
+    assert " missing " in missing
+    assert "of lists" not in missing
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(
@@ -289,6 +355,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert "one data set at a time" in refused(*few, "--datasets", "SESA:Beijing-Opera")
     assert "class_rule" in refused(*few, "--class-rule", "alphabetical-halves")
     assert "seeds has 0 twice" in refused(*few, "--seeds", "0", "0")
+    assert "seeds has 99999999999; give whole numbers" in refused(*few, "--seeds", "99999999999")
     assert "methods has 'coop' twice" in refused(*few, "--methods", "coop", "CoOp")
     assert "template 'a sound' needs one {}" in refused(*few, "--template", "a sound")
     assert "none of its methods takes neighbours" in refused(*few, "--neighbors", standins)

@@ -71,6 +71,8 @@ def test_unknown_flag_names_the_nearest(parser: CommandParser) -> None:
         ("shots: 0", "greater than 0"),
         ("- data", "no flag: value lines"),
         ("data: [unclosed", "cannot be read"),
+        ("data: a\nshots: 2\nshots: 4", r"run\.yaml: cannot be read \(line 3: key 'shots' is in line 2 already"),
+        ("batch_size: 2\nbatch-size: 4", r"run\.yaml: key 'batch_size' is there twice"),
         ("classes: [true, no]", "quote it"),
         ("data: !!python/object/apply:os.getcwd []", "cannot be read"),
     ],

@@ -147,7 +147,9 @@ def test_halves_of_other_data_sets() -> None:
 
 def test_class_rule_refusals() -> None:
     assert f"unknown class rule 'halves': use {', '.join(CLASS_RULES)}" in refusal(divide_classes, "halves", "ab", "x")
-    assert "at least 2 classes, not 1" in refusal(divide_classes, "seed-42-halves", ["a"], "x")
+    for rule in CLASS_RULES[1:]:
+        message = refusal(divide_classes, rule, ["a"], "x")
+        assert message == "x: base and novel classes need at least 2 classes, not 1: add another class"
     assert "SESA has the classes casual, explosion, gunshot, siren, not a, b" in refusal(
         divide_classes, "seed-42-halves", ["a", "b"], "SESA"
     )

@@ -15,6 +15,7 @@ import soundfile
 
 from alm_prompt.data import (
     CATALOG,
+    DuplicateAudioError,
     check_labels,
     check_readable,
     find_datasets,
@@ -186,7 +187,16 @@ def test_clip_on_both_sides_of_a_fold(copied) -> None:
     twice = rows(folder / "csv_files" / "test_4.csv")[1]
     train = folder / "csv_files" / "train_4.csv"
     rewrite(train, [*rows(train), twice])
-    assert f"clip {twice[0]!r} is in both train and test" in refusal(open_dataset, folder)
+    lists = f"{folder}: csv_files/train_4.csv and csv_files/test_4.csv"
+    assert f"{lists}: clip {twice[0]!r} is in both train and test" in refusal(open_dataset, folder)
+
+
+def test_clip_listed_twice(copied) -> None:
+    folder = copied("Beijing-Opera")
+    train = folder / "csv_files" / "train_3.csv"
+    twice = rows(train)[1]
+    rewrite(train, [*rows(train), twice])
+    assert f"{train}: clip {twice[0]!r} is listed 2 times: list it once" in refusal(open_dataset, folder)
 
 
 def test_clip_with_another_label_in_another_fold(copied) -> None:
@@ -194,7 +204,13 @@ def test_clip_with_another_label_in_another_fold(copied) -> None:
     table = folder / "csv_files" / "train_5.csv"
     (path, label), *others = rows(table)[1:]
     rewrite(table, [["path", "classname"], [path, "snoring"], *others])
-    assert f"clip {path!r} is labelled {label!r} in one list and 'snoring' in another" in refusal(open_dataset, folder)
+    expected = f"{folder}: clip {path!r} is labelled {label!r} in fold 1 and 'snoring' in fold 5: correct one"
+    assert refusal(open_dataset, folder) == expected
+    rewrite(table, [["path", "classname"], [path, label], *others])
+    table = folder / "csv_files" / "test.csv"
+    (path, label), *others = rows(table)[1:]
+    rewrite(table, [["path", "classname"], [path, "snoring"], *others])
+    assert f"labelled {label!r} in fold 1 and 'snoring' in the fixed pair" in refusal(open_dataset, folder)
 
 
 def test_same_audio_under_two_labels(copied, sounds: Path) -> None:
@@ -202,7 +218,9 @@ def test_same_audio_under_two_labels(copied, sounds: Path) -> None:
     (cough, _), *_, (clearing, _) = rows(folder / "train.csv")[1:]
     shutil.copy(folder / cough, folder / clearing)
     expected = f"clips {cough!r} (Cough) and {clearing!r} (Throat clearing) are the same audio under two labels"
-    assert expected in refusal(open_dataset, folder)
+    with pytest.raises(DuplicateAudioError) as caught:
+        open_dataset(folder)
+    assert str(caught.value).startswith(f"{folder}: {expected}")
     shutil.copy(sounds / "dog" / "1.wav", sounds / "rain" / "2.wav")
     assert "'dog/1.wav' (dog) and 'rain/2.wav' (rain)" in refusal(open_dataset, sounds)
 
@@ -228,7 +246,7 @@ def test_unreadable_clips_are_listed_by_name(sounds: Path) -> None:
     message = refusal(check_readable, load_folder(sounds))
     assert message.startswith("2 of 8 clips cannot be read: dog/0.wav, rain/3.wav; ")
     assert "cannot be decoded as audio" in message
-    assert message == refusal(open_dataset, sounds, strict=True)
+    assert refusal(open_dataset, sounds, strict=True) == f"{sounds}: {message}"
 
 
 def test_own_data(sounds: Path) -> None:
@@ -244,6 +262,9 @@ def test_own_data(sounds: Path) -> None:
     listed = open_dataset(sounds / "list.csv", name="mine", fold_column="part")
     assert (listed.name, [fold.name for fold in listed.folds], listed.fixed) == ("mine", ["0", "1"], None)
     assert open_dataset(sounds / "list.csv").name == "list"
+    rewrite(sounds / "list.csv", [[*row[:2], "1"] if row[2] == "0" else row for row in table])
+    message = refusal(open_dataset, sounds / "list.csv", fold_column="part")
+    assert message.startswith(f"{sounds / 'list.csv'}: all clips are of fold '1'")
 
 
 def test_metadata_beside_a_folder_of_audio(sounds: Path) -> None:
@@ -284,7 +305,7 @@ def test_what_is_there_and_how_to_get_the_rest(copied, tmp_path: Path) -> None:
     (tmp_path / "NS-Instruments" / "NS-Instruments.zip").touch()
     found = {entry.known.name: entry for entry in find_datasets(tmp_path)}
     assert list(found) == PUBLISHED
-    assert (found["SESA"].path, found["SESA"].how_to_get) == (folder, "")
+    assert (found["SESA"].path, found["SESA"].how_to_get, found["SESA"].pairs) == (folder, "", 1)
     assert {name for name, entry in found.items() if entry.path} == {"SESA"}
     assert found["ESC50"].how_to_get == f"hf download MahiA/ESC50 --repo-type dataset --local-dir {tmp_path / 'ESC50'}"
     archive = tmp_path / "NS-Instruments" / "NS-Instruments.zip"

@@ -134,8 +134,16 @@ def test_too_few_clips(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_no_clips_at_all_are_never_enough() -> None:
     clips = AudioClips([clip("ant", 1)], ["ant", "bee"])
-    assert "class 'bee' has 0 clips" in refusal(sample_shots, clips, 1, 0, allow_fewer=True)
+    assert refusal(sample_shots, clips, 1, 0, True) == "class 'bee' has 0 clips, fewer than 1 shots: add clips"
     assert "shots=0" in refusal(sample_shots, clips, 0, 0)
+
+
+def test_seeds_that_no_generator_takes() -> None:
+    clips = make_clips()
+    for seed in (-1, 2**32):
+        expected = f"seed must be at least 0 and at most 4294967295, got {seed}"
+        assert refusal(sample_shots, clips, 1, seed) == expected
+    assert len(sample_shots(clips, 1, 2**32 - 1)) == len(CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +264,8 @@ def test_few_shot_refusals() -> None:
     assert "class ant is base and novel" in refusal(few_shot_split, part, ["ant", "bee"], ["ant"], 1, 0)
     assert "unknown class fly" in refusal(few_shot_split, part, ["fly"], [], 1, 0)
     without = Fold("1", part.train, AudioClips((clip for clip in part.test if clip.label != "bee"), CLASSES))
-    assert "no clip of bee is held out for testing in fold 1" in refusal(
-        few_shot_split, without, ["ant"], ["bee"], 1, 0
-    )
+    assert "fold 1: no clip of bee is held out for testing" in refusal(few_shot_split, without, ["ant"], ["bee"], 1, 0)
+    assert "fold 1: class 'ant' has" in refusal(few_shot_split, without, ["ant"], ["bee"], 99, 0)
     leaking = Fold("1", part.train, part.train)
     assert "in both train and test" in refusal(few_shot_split, leaking, ["ant"], ["bee"], 1, 0)
 

@@ -89,10 +89,11 @@ def test_test_clip_among_the_train_clips_under_another_name(tiny_alm: AlmForAudi
     shutil.copy(folder / path, folder / "audios" / "copy.wav")
     add_row(folder / "csv_files" / "train_1.csv", "audios/copy.wav", label)
     dataset = open_dataset(folder)
-    expected = f"test clip {path!r} is the same audio as train clip 'audios/copy.wav'"
+    expected = f"fold 1: test clip {path!r} is the same audio as train clip 'audios/copy.wav'"
     assert expected in refusal(split_of_fold_1, dataset)
     settings = {"shots": 99, "allow_fewer": True, "progress": False}
-    assert expected in refusal(run_benchmark, tiny_alm, FRONT_END, dataset, {"zero-shot": None}, **settings)
+    message = refusal(run_benchmark, tiny_alm, FRONT_END, dataset, {"zero-shot": None}, **settings)
+    assert f"{NAME}: {expected}" in message
 
 
 def test_novel_class_among_the_neighbours(tiny_alm: AlmForAudioClassification, folder: Path) -> None:

@@ -117,6 +117,8 @@ def test_grid_holds_every_cell_once() -> None:
         plan_runs(recipe(datasets=["b"]), datasets, "{}")
     with pytest.raises(AlmPromptError, match="x/a and y/a would both be 'a' in results"):
         plan_runs(recipe(datasets=["x/a", "y/a"]), {name: datasets["a"] for name in ("x/a", "y/a")}, "{}")
+    with pytest.raises(AlmPromptError, match=r"^a: fold 1: class .* has .* clips, fewer than 9 shots"):
+        plan_runs(recipe(shots=[9], allow_fewer=False), datasets, "{}")
 
 
 class Features:

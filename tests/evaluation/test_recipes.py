@@ -121,6 +121,7 @@ def test_recipes_are_those_of_the_papers() -> None:
         ({"datasets": [2]}, "takes one data set at a time, not 2"),
         ({"template": "a sound"}, "recipe mine: template 'a sound' needs one {}"),
         ({"allow_fewer": "no"}, "allow_fewer is 'no'; write true or false"),
+        ({"seeds": [2**32]}, "seeds has 4294967296; give whole numbers of at least 0 and at most 4294967295"),
         ({"shots": [0]}, "shots has 0; give whole numbers of at least 1"),
         ({"track": "plam"}, "track is 'plam'; choose one of palm"),
         ({"measure": "base-to-novel"}, "does not go with class_rule all"),
@@ -168,6 +169,30 @@ def test_own_recipes_are_read_and_broken_files_named(tmp_path: Path) -> None:
     (tmp_path / "code.yaml").write_text("title: !!python/object/apply:os.getcwd []", encoding="utf-8")
     with pytest.raises(AlmPromptError, match="cannot be read"):
         read_recipe(str(tmp_path / "code.yaml"))
+
+
+def test_lines_of_one_label_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    lines = (
+        "title: t\nsource: s\nmeasure: all-classes\ndatasets: [a]\nmethods:\n  one: coop\n  two: palm\n  one: cocoop\n"
+    )
+    path.write_text(lines, encoding="utf-8")
+    with pytest.raises(AlmPromptError) as caught:
+        read_recipe(str(path))
+    assert f"recipe {path}: cannot be read (line 8: key 'one' is in line 6 already; name it once)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    path.write_text(lines.replace("  one: cocoop", "  three: cocoop"), encoding="utf-8")
+    assert [line.label for line in read_recipe(str(path)).methods] == ["one", "two", "three"]
+
+
+def test_mappings_that_start_from_another_may_differ_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = (
+        "methods: {a: &a {stack: coop, template: 'a {}'}, b: &b {<<: *a, template: 'b {}'}, c: {<<: *b, stack: palm}}"
+    )
+    path.write_text(f"title: t\nsource: s\nmeasure: all-classes\ndatasets: [a]\n{text}\n", encoding="utf-8")
+    found = [(line.label, line.stack, line.template) for line in read_recipe(str(path)).methods]
+    assert found == [("a", "coop", "a {}"), ("b", "coop", "b {}"), ("c", "palm", "b {}")]
 
 
 def test_stacks_may_be_written_with_blanks_and_capitals() -> None:
