@@ -54,6 +54,9 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         return load_folder(path)
     if path.is_absolute() or not 1 <= len(path.parts) <= 2:
         raise AlmPromptError(f"{path}: no such file or folder: {WHAT_TO_GIVE}")
+    for name in ("audio_dir", "path_column"):
+        if name in columns:
+            raise AlmPromptError(f"{path}: no such file or folder, and on the Hub there is no {name}: leave it out")
     from datasets import load_dataset
 
     try:

@@ -208,6 +208,8 @@ def test_load_clips_refusals(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def offline(name: str, split: str):
         raise ConnectionError("no route\nto the Hub")
 
+    for column in ("path_column", "audio_dir"):
+        assert f"on the Hub there is no {column}: leave it out" in refusal(load_clips, "my/set", **{column: "x"})
     monkeypatch.setattr("datasets.load_dataset", offline)
     assert "my/typo: no such file or folder, and no Hub data set of that name was loaded (no route): give" in refusal(
         load_clips, "my/typo"
