@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import AlmPromptError
 from ..contestant import label_key
+from ..protocols import read_recipe, recipe_names
 from ..published import ACCURACIES, PublishedTable, find_published
 from .comparison import compare
 from .figures import figures_of
@@ -59,7 +60,9 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
         _check_reference(groups, reference)
     one_model = len({model for *_, model in groups}) == 1
     sections = [
-        _section(track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or _usual(own))
+        _section(
+            track, protocol, shots, None if one_model else model or UNKNOWN, own, reference or _usual(own, protocol)
+        )
         for (track, protocol, shots, model), own in groups.items()
     ]
     if failed:
@@ -67,10 +70,14 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
     return Report(title, tuple(sections), HOW_TO_READ)
 
 
-def _usual(rows: Sequence[Row]) -> str:
+def _usual(rows: Sequence[Row], protocol: str) -> str:
     """The reference where none is asked for. Protocols that compare ways of zero-shot begin with the plain one."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    return methods[0] if REFERENCE not in methods and len(methods) > 1 else REFERENCE
+    if REFERENCE in methods or len(methods) == 1:
+        return REFERENCE
+    # Not the first row: which one that is among several processes is chance.
+    lines = [line.label for line in read_recipe(protocol).methods] if protocol in recipe_names() else []
+    return next((label for label in lines if label in methods), methods[0])
 
 
 def _check_reference(groups: dict[tuple[Any, ...], list[Row]], reference: str) -> None:
