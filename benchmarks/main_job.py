@@ -52,6 +52,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--bf16", action="store_true", help="train in mixed precision, in a third of the time")
     args = parser.parse_args()
+    if args.label and len(args.methods) > 1:
+        parser.error(f"--label names one method, and --methods has {len(args.methods)}; run them one by one")
     # One thread: sums then do not depend on the number of cores, and a rerun gives the same rows.
     torch.set_num_threads(1)
     alm, processor = import_yamnet_minilm(args.backbone)
@@ -67,8 +69,6 @@ def main() -> None:
     if args.descriptions:
         model.set_classes(clips.class_names, descriptions=shipped_descriptions(clips.class_names))
     options = {key: yaml.safe_load(value) for key, value in (option.split("=", 1) for option in args.options)}
-    if args.label and len(args.methods) > 1:
-        parser.error(f"--label names one method, and --methods has {len(args.methods)}; run them one by one")
     precision = {"bf16": True, "use_cpu": True} if args.bf16 else {}
     result = run_benchmark(
         model,

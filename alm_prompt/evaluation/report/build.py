@@ -44,7 +44,7 @@ def build_report(rows: Sequence[Row], title: str, reference: str | None = None) 
         rows: rows of one or several benchmarks. A row with an `error` in place of figures is a failed run.
         title: heading of the page.
         reference: label of the method that all others are compared with; by default "zero-shot", or in a section
-            where it was not run, the first method.
+            where it was not run, the first line of its protocol.
 
     Raises:
         AlmPromptError: no rows, an unknown reference method, or one that was run in another track.
