@@ -91,8 +91,9 @@ def _run_recipe(
         store.fail(row)
     runner.run()
     rows, failures = runner.rows(), [*impossible, *runner.failures()]
-    if len(rows) + len(failures) < len(runs) + len(impossible):
-        # Another process still has runs to make; the last one reports.
+    tried_elsewhere = not runner.pending and len(failures) > len(impossible)
+    if tried_elsewhere or len(rows) + len(failures) < len(runs) + len(impossible):
+        # Another process still has runs to make, or to make again; the last one reports.
         return
     settings = {"recipe": name, **vars(data), **vars(model), **vars(changes)}
     _report(recipe, rows, failures, Path(output.output_dir), settings, time.perf_counter() - start, alm)

@@ -163,9 +163,14 @@ def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in _KEY)
 
 
+def shots_in_words(shots: int) -> str:
+    """A number of training clips per class as it is said."""
+    return f"{shots} shot" if shots == 1 else f"{shots} shots"
+
+
 def run_name(row: Mapping[str, Any]) -> str:
     """A run in words."""
     dataset = " to ".join(filter(None, (row.get("dataset"), row.get("target_dataset"))))
-    parts = [dataset, row["method"], f"{row['shots']} shots", f"seed {row['seed']}"]
+    parts = [dataset, row["method"], shots_in_words(row["shots"]), f"seed {row['seed']}"]
     parts += [] if row["fold"] is None else [f"fold {row['fold']}"]
     return ", ".join(filter(None, parts))

@@ -12,6 +12,7 @@ import pytest
 
 from alm_prompt.cli.main import main
 from alm_prompt.data import CATALOG
+from alm_prompt.evaluation import runner
 from alm_prompt.evaluation.protocols import read_recipe, recipe_names
 from alm_prompt.evaluation.rows import read_rows
 from alm_prompt.training import view_features
@@ -172,6 +173,32 @@ def test_failed_runs_are_listed_and_tried_again(standins: Path, tmp_path: Path, 
     assert main([*prompts, *methods[:1], "3 descriptions", "--descriptions", str(tmp_path / "texts.json")]) == 0
     assert read_rows(tmp_path / "failed.jsonl") == []
     assert [row["method"] for row in read_rows(tmp_path / "rows.jsonl")] == ["template", "3 descriptions"]
+
+
+def test_failures_that_another_process_tries_again_do_not_end_the_launch(
+    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    """The first of two processes has nothing to do; if it ended in an error, the launcher would stop the second."""
+    command = [*small("templates", standins, tmp_path), "--strict"]
+    make, names = runner.train_and_measure, QUICK["templates"]
+
+    def out_of_memory(run, *arguments):
+        if run.label == names[1]:
+            raise RuntimeError("out of memory")
+        return make(run, *arguments)
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(runner, "train_and_measure", out_of_memory)
+        assert main(command) == 2
+    capfd.readouterr()
+    printed = []
+    for rank in ("0", "1"):
+        for variable, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
+            monkeypatch.setenv(variable, value)
+        assert main(command) == 0
+        printed.append(capfd.readouterr().out)
+    assert printed[0] == ""
+    assert "2 runs finished, 0 failed" in printed[1]
 
 
 def test_duplicates_are_refused_or_kept_and_counted(

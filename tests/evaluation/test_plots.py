@@ -181,12 +181,15 @@ def test_accuracy_over_shots(make_row: MakeRow) -> None:
     assert shown["coop"] == [pytest.approx((1, 57)), pytest.approx((4, 63))]
     assert [y for _, y in shown["zero-shot"]] == pytest.approx([30, 30])
     assert words(axes.xaxis) == ["1", "4"]
-    assert axes.get_ylabel() == "accuracy, %"
+    assert axes.get_ylabel() == "accuracy (%)"
     both = marks(accuracy_over_shots([*rows, *(row | {"method": "palm"} for row in rows[:4])]).axes[0])
     for (one, _), (other, _), shots in zip(both["coop"], both["palm"], (1, 4), strict=True):
         assert 0.9 * shots < one < shots < other < 1.1 * shots
     with pytest.raises(AlmPromptError, match="method 'coop' has no figure 'novel'"):
         accuracy_over_shots(rows, "novel")
+    many = [row | {"method": f"method {n}"} for row in rows[:2] for n in range(10)]
+    lines = [handle.lines[0] for handle in accuracy_over_shots(many).axes[0].get_legend_handles_labels()[0]]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
     with pytest.raises(AlmPromptError, match="no complete runs to draw"):
         accuracy_over_shots([])
     with pytest.raises(AlmPromptError, match="no benchmark rows of trained methods"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from ...errors import AlmPromptError
 from ..report.figures import FIGURES
 from ..report.summaries import Row, dataset_of, part_of, summarise, whole_seeds
-from .style import COLUMN, LINES, PAGE, SMALL, mark, styled
+from .style import COLUMN, PAGE, SMALL, line_style, mark, styled
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ FORMS = {
 ZERO_SHOT = "zero-shot"
 LEGEND_COLUMNS = 4
 OCTAVES_APART = 0.06
-LABELS = {figure.name: figure.label for figure in FIGURES}
+LABEL_WIDTH = 32  # letters of a line beside an axis
+WORDS = {figure.name: figure.words for figure in FIGURES}
 BAR = {"ecolor": "0.6", "elinewidth": 0.6}
 
 Scores = Mapping[str, tuple[float, float]]
@@ -153,14 +155,14 @@ def accuracy_over_shots(rows: Sequence[Row], key: str = "accuracy", reference: s
         raise AlmPromptError("no benchmark rows of trained methods to draw; run the benchmark first")
     shots = sorted({row["shots"] for row in trained})
     by_shots = {count: scores([row for row in trained if row["shots"] == count], key) for count in shots}
-    figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
     axes = figure.subplots()
     methods = list(dict.fromkeys(row["method"] for row in trained))
     for number, method in enumerate(methods):
         # Side by side, so that the bars of one number of shots do not hide each other.
         aside = 2 ** (OCTAVES_APART * (number - (len(methods) - 1) / 2))
         points = [(count * aside, *found[method]) for count, found in by_shots.items() if method in found]
-        line = {"linestyle": LINES[number % len(LINES)], "capsize": 2}
+        line = {"linestyle": line_style(number), "capsize": 2}
         axes.errorbar(*zip(*points, strict=True), label=method, **line, **BAR, **mark(number))
     # Zero-shot runs of several numbers of shots are the same run.
     untrained = {run: row for row in rows if row["method"] == reference for run in [(row["seed"], part_of(row))]}
@@ -171,7 +173,7 @@ def accuracy_over_shots(rows: Sequence[Row], key: str = "accuracy", reference: s
     axes.set_xticks(shots, labels=map(str, shots))
     axes.minorticks_off()
     axes.set_xlabel("training clips per class")
-    axes.set_ylabel(f"{LABELS[key]}, %")
+    axes.set_ylabel(fill(f"{WORDS[key]} (%)", LABEL_WIDTH))
     axes.set_title(measured_on(trained))
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=2, handlelength=4)
     return figure

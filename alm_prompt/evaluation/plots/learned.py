@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...errors import AlmPromptError
-from .style import COLOURS, COLUMN, LINES, MARKERS, SHORT_LIST, name_classes, styled
+from .style import COLOURS, COLUMN, MARKERS, SHORT_LIST, line_style, name_classes, styled
 
 # The sigmoid of a number that is drawn from [0, 1).
 START = (0.5, 0.731)
@@ -60,7 +60,7 @@ def loss_parts(log: Sequence[Mapping[str, float]]) -> Figure:
     for number, name in enumerate([TOTAL, *parts]):
         points = [(entry["step"], entry[name]) for entry in entries if name in entry]
         look = {
-            "linestyle": LINES[number % len(LINES)],
+            "linestyle": line_style(number),
             "marker": MARKERS[number % len(MARKERS)],
             "markevery": max(len(points) // MARKS_PER_LINE, 1),
             "color": COLOURS[number % len(COLOURS)],

@@ -55,6 +55,11 @@ def mark(number: int) -> dict[str, Any]:
     return {"marker": marker, "color": colour, "markerfacecolor": colour if filled else "white"}
 
 
+def line_style(number: int) -> Any:
+    """Line of the n-th thing: where colours begin again, another one than they had."""
+    return LINES[(number + number // len(COLOURS)) % len(LINES)]
+
+
 def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
     """Make a function draw in this style, whatever the caller's settings of matplotlib are."""
 

@@ -9,6 +9,7 @@ from ...errors import AlmPromptError
 from ..contestant import label_key
 from ..protocols import read_recipe, recipe_names
 from ..published import ACCURACIES, PublishedTable, find_published
+from ..rows import shots_in_words
 from .comparison import compare
 from .figures import figures_of
 from .layout import comparison_table, failure_table, overview
@@ -106,7 +107,7 @@ def _section(track: str, protocol: str, shots: int, model: str | None, rows: lis
     which = f"track {track}" if model is None else f"track {track}, model {model}"
     named = [] if protocol == OWN else [protocol]
     if any(map(is_trained, rows)):
-        named.append(f"{'up to ' if any(map(has_fewer, rows)) else ''}{shots} shots per class")
+        named.append(f"{'up to ' if any(map(has_fewer, rows)) else ''}{shots_in_words(shots)} per class")
     return Section(f"{', '.join(named) or 'Nothing trained'} ({which})", tuple(tables))
 
 

@@ -16,6 +16,7 @@ class Figure:
     Attributes:
         name: its name in code and in CSV files.
         label: heading of its column.
+        words: what it is, on the axis of a picture.
         parts: keys of the rows it is made of.
         combine: makes one number of the means of several parts; `None` for a single part.
         lower_is_better: whether a smaller value is the better one.
@@ -23,6 +24,7 @@ class Figure:
 
     name: str
     label: str
+    words: str
     parts: tuple[str, ...]
     combine: Callable[..., float] | None = None
     lower_is_better: bool = False
@@ -32,24 +34,30 @@ class Figure:
         return self.combine(*means) if self.combine else means[0]
 
 
-def _single(name: str, label: str, **options: Any) -> Figure:
-    return Figure(name, label, (name,), **options)
+def _single(name: str, label: str, words: str, **options: Any) -> Figure:
+    return Figure(name, label, words, (name,), **options)
 
 
 FIGURES = (
-    _single("accuracy", "accuracy"),
-    _single("macro_f1", "macro F1"),
-    _single("source", "source"),
-    _single("target", "target"),
-    _single("base", "base"),
-    _single("novel", "novel"),
-    Figure("mean_of_h", "mean of H", ("h",)),
-    Figure("h_of_means", "H of means", ("base", "novel"), harmonic_mean),
-    _single("base_g", "base (g)"),
-    _single("novel_g", "novel (g)"),
-    Figure("mean_of_h_g", "mean of H (g)", ("h_g",)),
-    Figure("h_of_means_g", "H of means (g)", ("base_g", "novel_g"), harmonic_mean),
-    _single("novel_to_base", "novel to base (g)", lower_is_better=True),
+    _single("accuracy", "accuracy", "accuracy"),
+    _single("macro_f1", "macro F1", "macro F1"),
+    _single("source", "source", "accuracy on source classes"),
+    _single("target", "target", "accuracy on target classes"),
+    _single("base", "base", "accuracy on base classes"),
+    _single("novel", "novel", "accuracy on novel classes"),
+    Figure("mean_of_h", "mean of H", "harmonic mean of base and novel", ("h",)),
+    Figure("h_of_means", "H of means", "harmonic mean of mean base and novel", ("base", "novel"), harmonic_mean),
+    _single("base_g", "base (g)", "base accuracy, among all classes"),
+    _single("novel_g", "novel (g)", "novel accuracy, among all classes"),
+    Figure("mean_of_h_g", "mean of H (g)", "harmonic mean of base and novel, among all classes", ("h_g",)),
+    Figure(
+        "h_of_means_g",
+        "H of means (g)",
+        "harmonic mean of mean base and novel, among all classes",
+        ("base_g", "novel_g"),
+        harmonic_mean,
+    ),
+    _single("novel_to_base", "novel to base (g)", "novel clips given a base class", lower_is_better=True),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import AlmPromptError
 from ..metrics import mean_and_deviation
-from ..rows import run_name
+from ..rows import run_name, shots_in_words
 from ..same_settings import check_same_settings
 from .figures import Figure, figures_of
 
@@ -165,7 +165,7 @@ def whole_seeds(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     others = []
     for method, shots in dict.fromkeys((row["method"], row["shots"]) for row in rows):
         own = [row for row in rows if (row["method"], row["shots"]) == (method, shots)]
-        name = f"{method}, {shots} shots" if several else method
+        name = f"{method}, {shots_in_words(shots)}" if several else method
         for seed, runs in by_seed(own).items():
             there = len({part_of(row) for row in runs})
             if there == len(parts):
