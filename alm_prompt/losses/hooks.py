@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -71,7 +72,10 @@ class AnchorLoss:
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"anchor": term}`."""
-        cosines = (outputs.text_embeds * outputs.auxiliary["anchor_embeds"]()).sum(dim=-1)
+        anchor = _auxiliary(self, outputs, "anchor_embeds", head)
+        if anchor is None:
+            return {}
+        cosines = (outputs.text_embeds * anchor()).sum(dim=-1)
         return {"anchor": self.weight * (1 - cosines.mean())}
 
 
@@ -79,8 +83,8 @@ class SeptLoss:
     """SEPT's semantic expansion loss (arXiv 2601.20867) as two terms, `intra` and `inter`.
 
     It needs the method to give two auxiliaries, as [`SeptPromptConfig`] does on its training classes:
-    `neighbor_embeds` `[K, 1 + N, d]`, every class followed by its neighbours, and `margins` `[K, K, N]`. On other
-    classes it adds nothing.
+    `neighbor_embeds` `[K, 1 + N, d]`, every class followed by its neighbours, and `margins` `[K, K, N]`. Where they
+    are not given, evaluation goes without it, and training is refused.
 
     Args:
         weight: weight of both terms, at least 0; 3 in the paper.
@@ -109,9 +113,10 @@ class SeptLoss:
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"intra": term, "inter": term}`, or those of them that are switched on."""
-        if "neighbor_embeds" not in outputs.auxiliary:
+        neighbor_embeds = _auxiliary(self, outputs, "neighbor_embeds", head)
+        if neighbor_embeds is None:
             return {}
-        embeds = outputs.auxiliary["neighbor_embeds"]()
+        embeds = neighbor_embeds()
         distances = pairwise_distances(embeds[:, 0], embeds[:, 1:])
         intra, inter = semantic_expansion(
             distances, outputs.auxiliary["margins"](), self.intra_margin, self.inter_margin
@@ -124,7 +129,8 @@ class TransferLoss:
     """Cross-entropy of DePT's transfer head (arXiv 2309.07439) over the text and the audio rows of the batch.
 
     It needs the method to give the auxiliary `transfer_logits(labels)` `[n * B, K]`, the whole batch `n` times, as
-    [`DePTPromptConfig`] does on its training classes; on other classes it adds nothing.
+    [`DePTPromptConfig`] does on its training classes. Where it is not given, evaluation goes without it, and training
+    is refused.
 
     Args:
         weight: weight of the term, at least 0; 0.7 in the published code.
@@ -138,11 +144,28 @@ class TransferLoss:
 
     def __call__(self, outputs: ClassHeadOutput, labels: torch.Tensor, head: nn.Module) -> dict[str, torch.Tensor]:
         """Return `{"transfer": term}`."""
-        if "transfer_logits" not in outputs.auxiliary:
+        transfer_logits = _auxiliary(self, outputs, "transfer_logits", head)
+        if transfer_logits is None:
             return {}
-        logits = outputs.auxiliary["transfer_logits"](labels)
+        logits = transfer_logits(labels)
         rows_per_clip = len(logits) // len(labels)
         return {"transfer": self.weight * nn.functional.cross_entropy(logits, labels.repeat(rows_per_clip))}
+
+
+def _auxiliary(
+    hook: LossHook, outputs: ClassHeadOutput, name: str, head: nn.Module
+) -> Callable[..., torch.Tensor] | None:
+    """What a hook needs of the method; `None` in evaluation where it is not given, as on other classes.
+
+    Raises:
+        AlmPromptError: it is not given in training, where the term would be missed without a word.
+    """
+    if name not in outputs.auxiliary and head.training:
+        raise AlmPromptError(
+            f"{type(hook).__name__} needs {name!r}, which the model gives only with an adapter of the method that "
+            "brings this loss, and on its classes; take that method and those classes, or leave the hook out"
+        )
+    return outputs.auxiliary.get(name)
 
 
 def _checked(name: str, weight: float) -> float:

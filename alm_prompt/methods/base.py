@@ -239,3 +239,13 @@ def untrained_classes(bank: ClassBank, trained_on: list[str]) -> list[str]:
         trained_on: the training classes.
     """
     return [name for name in bank.class_names if name not in trained_on]
+
+
+def has_same_classes(bank: ClassBank, trained_on: list[str]) -> bool:
+    """Whether the classes of a bank are those of the training list, in any order.
+
+    Args:
+        bank: the classes to tell apart.
+        trained_on: the training classes.
+    """
+    return len(bank) == len(trained_on) and not untrained_classes(bank, trained_on)

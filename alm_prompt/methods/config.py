@@ -189,6 +189,12 @@ class PromptConfig(PeftConfig):
             )
         if self.class_names is None:
             self.class_names, self.filled_from = model.class_names, source
+        elif self.text_signature is None and self.class_names != model.class_names:
+            # It would be trained for the model's and saved as one for its own.
+            raise AlmPromptError(
+                f"class_names of this new {type(self).__name__} are {shortened(self.class_names)}, those of the model "
+                f"{shortened(model.class_names)}; leave them out of the config"
+            )
         if self.text_signature is None:
             self._take_over_descriptions(model.class_bank)
             self.revision = model.revision or self.revision

@@ -84,6 +84,8 @@ def adapt(model: nn.Module, features: torch.Tensor) -> None:
             f"the adapter's config says clips={config.clips}, but {len(features)} are given; give {config.clips}, or "
             f"make it with TtaPromptConfig(clips={len(features)})"
         )
+    # What was measured was measured with other numbers.
+    config.results = None
     with in_eval_mode(model), _learning(tensors):
         chosen = _confident(model, features, config.confident_share)
         optimizer = torch.optim.AdamW(tensors, lr=config.learning_rate)
@@ -125,7 +127,7 @@ def predict_adapted(
     if seed is not None:
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(features.device)
         return predict_adapted(model, features[order], keep)[order.argsort()]
-    before = [tensor.detach().clone() for tensor in tensors]
+    before, results = [tensor.detach().clone() for tensor in tensors], config.results
     logits = []
     try:
         for start in range(0, count, size):
@@ -139,6 +141,7 @@ def predict_adapted(
     finally:
         if not keep:
             _restore(tensors, before)
+            config.results = results
     return torch.cat(logits)
 
 

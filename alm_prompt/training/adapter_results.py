@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from ..hub import AdapterResults, Figure, Measurement
+from ..prompts.checks import shortened
 
 # What decides the result. Other arguments say where files lie, how often something is printed, and on what machine.
 RECIPE = (
@@ -64,12 +65,15 @@ def changed_settings(args: TrainingArguments) -> dict[str, Any]:
     }
 
 
-def trainer_measurement(metrics: Mapping[str, Any], prefix: str) -> Measurement | None:
+def trainer_measurement(
+    metrics: Mapping[str, Any], prefix: str, other_classes: Sequence[str] | None = None
+) -> Measurement | None:
     """The shares that `Trainer.evaluate` has measured; `None` where it has computed none.
 
     Args:
         metrics: what it returns.
         prefix: with which their names begin.
+        other_classes: the classes told apart, where they are not those that the adapter was trained on.
     """
     start = f"{prefix}_"
     named = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
@@ -78,4 +82,5 @@ def trainer_measurement(metrics: Mapping[str, Any], prefix: str) -> Measurement 
         for name, value in named.items()
         if name not in NOT_FIGURES and isinstance(value, int | float) and 0 <= value <= 1
     }
-    return Measurement(figures, protocol=f"Trainer.evaluate, {prefix}") if figures else None
+    classes = f", classes {shortened(other_classes)}" if other_classes else ""
+    return Measurement(figures, protocol=f"Trainer.evaluate, {prefix}{classes}") if figures else None

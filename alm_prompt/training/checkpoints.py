@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from peft.utils import CONFIG_NAME as ADAPTER_CONFIG_NAME
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as ADAPTER_WEIGHTS_NAME
@@ -24,6 +25,16 @@ from ..hub import file_sha256
 from .run_record import RUN_RECORD_NAME
 
 STAGING_NAME = ".staging"
+# Fields of an adapter's config that say where it comes from, not what it computes.
+NOT_SETTINGS = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_version",
+    "revision",
+    "text_signature",
+    "weights_sha256",
+}
 MODEL_CARD_NAME = "README.md"
 
 
@@ -69,6 +80,40 @@ def check_adapters(checkpoint: Path) -> None:
                 f"{weights} is damaged: its SHA-256 is not the one in {ADAPTER_CONFIG_NAME}; remove {checkpoint} to "
                 "go on from the checkpoint before it"
             )
+
+
+def check_settings(checkpoint: Path, adapter_name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with an adapter of other settings: tensors of the same sizes would be loaded into it.
+
+    Args:
+        checkpoint: its folder, checked by [`check_adapters`].
+        adapter_name: of the adapter that is to go on.
+        settings: what its config's `to_dict` gives.
+
+    Raises:
+        AlmPromptError: names the first setting that differs.
+    """
+    # Where PEFT writes it: only the adapter called "default" lies at the top.
+    path = checkpoint / ("" if adapter_name == "default" else adapter_name) / ADAPTER_CONFIG_NAME
+    if not path.is_file():
+        return
+    saved, own = json.loads(path.read_bytes()), json.loads(json.dumps(settings, default=list))
+    # What another version knows and this file does not, or the other way round, has its default.
+    for name in sorted(own.keys() & saved.keys() - NOT_SETTINGS):
+        difference = _first_difference(name, saved[name], own[name])
+        if difference:
+            raise AlmPromptError(
+                f"{checkpoint} cannot be resumed: its adapter was begun with {difference}; give the settings that it "
+                "was begun with, or begin anew in another output_dir"
+            )
+
+
+def _first_difference(name: str, before: Any, now: Any) -> str:
+    """The first setting that differs, in words; in what an adapter wraps, `prompt.<name>`."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return "" if before == now else f"{name} {repr(before)[:60]}, and here it is {repr(now)[:60]}"
+    differences = (_first_difference(f"{name}.{key}", before.get(key), now.get(key)) for key in before | now)
+    return next(filter(None, differences), "")
 
 
 def find_run(run_dir: Path) -> Path | None:

@@ -79,7 +79,8 @@ class AlmTrainer(SavingTrainer):
 
         Raises:
             AlmPromptError: if `args.output_dir` holds a run and neither `resume_from_checkpoint` nor
-                `args.overwrite_output_dir` says what to do with it, the checkpoint is damaged, or training diverged.
+                `args.overwrite_output_dir` says what to do with it, the checkpoint is damaged or of another adapter,
+                or training diverged.
         """
         run_dir = Path(self._get_output_dir(trial))
         if resume_from_checkpoint is True:
@@ -90,7 +91,7 @@ class AlmTrainer(SavingTrainer):
         elif not resume_from_checkpoint:
             self._check_run_dir(run_dir)
         if resume_from_checkpoint:
-            checkpoints.check_adapters(Path(resume_from_checkpoint))
+            self._check_checkpoint(Path(resume_from_checkpoint))
         self._loss_parts = {}
         # Every process looks at the folder before the first one changes it, and the change is done before training.
         self.accelerator.wait_for_everyone()
@@ -120,12 +121,9 @@ class AlmTrainer(SavingTrainer):
     ) -> dict[str, float]:
         """Evaluate as upstream does; figures of an adapter that is not in training are saved with it later on."""
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        measurement = trainer_measurement(metrics, metric_key_prefix)
         # Several data sets are evaluated one by one, through this method.
-        if measurement is not None and not self.is_in_train and not isinstance(eval_dataset, dict):
-            for config in self._adapter_configs():
-                config.results = config.results or AdapterResults()
-                config.results.add(measurement)
+        if not self.is_in_train and not isinstance(eval_dataset, dict):
+            self._note_measurement(metrics, metric_key_prefix)
         return metrics
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
@@ -206,6 +204,16 @@ class AlmTrainer(SavingTrainer):
         for config in self._adapter_configs():
             config.results = results
 
+    def _note_measurement(self, metrics: dict[str, float], prefix: str) -> None:
+        """Keep what was measured of the adapter; where it is disabled, that was the model without it."""
+        model = self.accelerator.unwrap_model(self.model)
+        for config in self._adapter_configs():
+            other_classes = None if model.class_names == config.class_names else model.class_names
+            measurement = trainer_measurement(metrics, prefix, other_classes)
+            if measurement is not None and model.class_head.active_method is not None:
+                config.results = config.results or AdapterResults()
+                config.results.add(measurement)
+
     def _attach_loss_hooks(self, model: nn.Module) -> None:
         base_model = model.get_base_model() if isinstance(model, PeftModel) else model
         base_model.loss_hooks = self.loss_hooks
@@ -216,6 +224,12 @@ class AlmTrainer(SavingTrainer):
         for name, part in parts.items():
             # Sums stay on the device: reading a value in every step would make the host wait for it.
             self._loss_parts[name] = self._loss_parts.get(name, 0.0) + part.detach() * scale
+
+    def _check_checkpoint(self, checkpoint: Path) -> None:
+        checkpoints.check_adapters(checkpoint)
+        for config in self._adapter_configs():
+            adapter_name = self.accelerator.unwrap_model(self.model).active_adapters[0]
+            checkpoints.check_settings(checkpoint, adapter_name, config.to_dict())
 
     def _check_run_dir(self, run_dir: Path) -> None:
         trace = checkpoints.find_run(run_dir)

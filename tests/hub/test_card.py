@@ -162,6 +162,17 @@ def test_trainer_tells_what_it_did_and_measured(make_tiny_alm, audio_batch, tmp_
     assert measurement.figures.keys() == {"accuracy"}
     assert "- learning_rate: `0.01`\n" in body
     assert str(tmp_path) not in body
+    with model.disable_adapter():
+        trainer.evaluate()
+    trained_on = model.class_names
+    model.set_classes(["dog", "rain", "siren", "cat"])
+    trainer.evaluate()
+    saved(model, tmp_path / "adapter")
+    protocols = [measurement.protocol for measurement in AdapterResults.load(tmp_path / "adapter").measurements]
+    assert protocols == ["Trainer.evaluate, eval", "Trainer.evaluate, eval, classes 'dog', 'rain', 'siren', 'cat'"]
+    [measurement, _] = AdapterResults.load(tmp_path / "adapter").measurements
+    assert measurement.figures["accuracy"].mean == metrics["eval_accuracy"]
+    model.set_classes(trained_on)
     trainer.train()
     saved(model, tmp_path / "adapter")
     assert AdapterResults.load(tmp_path / "adapter").measurements == []

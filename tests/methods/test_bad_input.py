@@ -228,6 +228,11 @@ def test_model_without_classes(tiny_alm, refused):
     assert "call model.set_classes([...])" in refused(get_peft_model, tiny_alm, coop())
 
 
+def test_classes_of_a_new_adapter_that_are_not_those_of_the_model(tiny_alm, refused):
+    message = refused(get_peft_model, tiny_alm, coop(class_names=["cat", "chain saw"]))
+    assert "class_names of this new CoOpPromptConfig are 'cat', 'chain saw', those of the model 'dog'" in message
+
+
 def test_class_specific_context_on_other_classes(make_tiny_alm, refused, tmp_path):
     model = get_peft_model(make_tiny_alm(), coop(class_specific=True))
     model.save_pretrained(tmp_path)

@@ -111,6 +111,16 @@ def test_concatenated_head_equals_a_hand_written_loop(make_tiny_alm, audio_batch
     assert torch.equal(output.logits, coop.logits)
 
 
+@pytest.mark.parametrize("options", [{}, {"fusion": False, "head_classes": 6}])
+def test_the_same_classes_in_another_order_have_the_same_losses(make_tiny_alm, audio_batch, options):
+    model, _ = dept(make_tiny_alm(), **options)
+    losses = model(**audio_batch).losses
+    names = model.class_names
+    model.set_classes(names[::-1])
+    turned = model(**audio_batch | {"labels": len(names) - 1 - audio_batch["labels"]}).losses
+    torch.testing.assert_close(turned, losses)
+
+
 def test_head_over_palm_reads_the_mixed_text_features(make_tiny_alm, audio_batch):
     torch.manual_seed(0)
     palm = get_peft_model(make_tiny_alm(), PalmPromptConfig()).double()
@@ -147,6 +157,9 @@ def test_loss_under_zebra_is_that_of_fused_similarities(make_tiny_alm, audio_bat
 def test_head_needs_an_output_per_training_class(tiny_alm):
     with pytest.raises(AlmPromptError, match="head_classes is 3, fewer than the 4 training classes"):
         get_peft_model(tiny_alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), head_classes=3))
+    # A file must not ask for memory without end.
+    with pytest.raises(AlmPromptError, match=r"head_classes is 5000000; give .* or up to 10,000"):
+        DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), head_classes=5_000_000)
 
 
 def test_head_learns_faster_and_nothing_else_does(make_tiny_alm, audio_batch):
@@ -168,7 +181,7 @@ def test_other_classes_are_told_apart_by_similarity_alone(make_tiny_alm, audio_b
     expected = coop(audio_features=audio_batch["audio_features"]).logits
     model, tensors = dept(make_tiny_alm())
     model.set_classes(classes)
-    output = model(audio_features=audio_batch["audio_features"], labels=audio_batch["labels"] % 3)
+    output = model.eval()(audio_features=audio_batch["audio_features"], labels=audio_batch["labels"] % 3)
     assert torch.equal(output.logits[:, [0, 2]], expected[:, [0, 2]])
     vote = hand_head(tensors, "audio", audio_batch["audio_features"][0])[1]
     assert output.logits[0, 1].item() == pytest.approx(0.3 * expected[0, 1].item() + 0.7 * vote, abs=1e-9)

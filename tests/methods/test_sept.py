@@ -17,7 +17,7 @@ from alm_prompt import (
     SeptPromptConfig,
     ZebraPromptConfig,
 )
-from alm_prompt.losses import SeptLoss
+from alm_prompt.losses import AnchorLoss, SeptLoss, TransferLoss
 from alm_prompt.prompts import drop_overlaps, templates
 
 NEIGHBORS = {
@@ -234,7 +234,27 @@ def test_nothing_is_paid_at_inference(tiny_alm, audio_batch, prompt):
 def test_no_terms_on_other_classes(tiny_alm, audio_batch):
     model = get_peft_model(tiny_alm, sept())
     model.set_classes(["cat", "chain saw", "the bell", "rain"])
-    assert set(model(**audio_batch).losses) == {"cross_entropy"}
+    assert set(model.eval()(**audio_batch).losses) == {"cross_entropy"}
+    with pytest.raises(AlmPromptError, match="SeptLoss needs 'neighbor_embeds', which the model gives only with"):
+        model.train()(**audio_batch)
+
+
+def test_the_same_classes_in_another_order_have_the_same_terms(tiny_alm, audio_batch):
+    model = get_peft_model(tiny_alm, sept())
+    losses = model(**audio_batch).losses
+    names = model.class_names
+    model.set_classes(names[::-1])
+    turned = model(**audio_batch | {"labels": len(names) - 1 - audio_batch["labels"]}).losses
+    torch.testing.assert_close(turned, losses)
+
+
+def test_hook_without_its_method_is_refused_in_training(tiny_alm, audio_batch):
+    model = get_peft_model(tiny_alm, CoOpPromptConfig(n_ctx=4))
+    for hook in (SeptLoss(), AnchorLoss(), TransferLoss()):
+        model.get_base_model().loss_hooks = [hook]
+        with pytest.raises(AlmPromptError, match=f"{type(hook).__name__} needs"):
+            model.train()(**audio_batch)
+        assert set(model.eval()(**audio_batch).losses) == {"cross_entropy"}
 
 
 def test_shipped_neighbours_are_found_by_the_class_names(make_tiny_alm):

@@ -22,6 +22,7 @@ from alm_prompt import (
     predict_adapted,
     view_features,
 )
+from alm_prompt.hub import AdapterResults
 from alm_prompt.losses import confident_views, view_entropy
 
 WORDS = "this is a sound of"
@@ -216,6 +217,16 @@ def test_predictions_are_those_of_adapting_by_hand(make_tiny_alm, clips, keep):
         torch.testing.assert_close(found[start:stop], expected, atol=1e-5, rtol=0)
     after = learned(other) if keep else before
     assert all(torch.equal(value, after[name]) for name, value in learned(model).items())
+
+
+def test_figures_are_of_the_numbers_that_they_were_measured_with(tiny_alm):
+    model = adaptable(tiny_alm, views=4)
+    config, features = model.peft_config["default"], randn(2, 4, 32).float()
+    config.results = results = AdapterResults()
+    predict_adapted(model, features)
+    assert config.results is results
+    adapt(model, features[:1])
+    assert config.results is None
 
 
 def test_the_adapter_is_as_it_was_after_a_failure(tiny_alm, monkeypatch):

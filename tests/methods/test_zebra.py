@@ -9,7 +9,14 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 
-from alm_prompt import AlmPromptError, CoOpPromptConfig, KgCoOpPromptConfig, TtaPromptConfig, ZebraPromptConfig
+from alm_prompt import (
+    AlmPromptError,
+    CoOpPromptConfig,
+    KgCoOpPromptConfig,
+    LinearProbeConfig,
+    TtaPromptConfig,
+    ZebraPromptConfig,
+)
 
 
 def hand_loss(logits, labels, entropy_weight):
@@ -151,3 +158,18 @@ def test_bad_options_are_named(make, message):
     with pytest.raises(AlmPromptError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_template_of_an_untrained_class_is_the_adapters(make_tiny_alm, audio_batch):
+    """Under ZEBRA, too, the linear probe and the frozen half read a class in one template."""
+    alm = make_tiny_alm()
+    alm.set_classes(alm.class_names, template="the {} .")
+    adapter = get_peft_model(alm, ZebraPromptConfig(prompt=LinearProbeConfig()))
+    probe = get_peft_model(make_tiny_alm(), LinearProbeConfig(template="the {} ."))
+    for model in (adapter, probe):
+        model.set_classes([*alm.class_names[:4], "cat"])
+    zero_shot = make_tiny_alm()
+    zero_shot.set_classes(["cat"], template="the {} .")
+    expected = zero_shot(**audio_batch | {"labels": None}).logits[:, 0]
+    for model in (adapter, probe):
+        torch.testing.assert_close(model(audio_features=audio_batch["audio_features"]).logits[:, 4], expected)

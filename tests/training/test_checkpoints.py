@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers.trainer_utils import get_last_checkpoint
 
+from alm_prompt import CoOpPromptConfig, ZebraPromptConfig
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.models import AlmForAudioClassification
 from alm_prompt.training import AlmTrainer, AlmTrainingArguments, RunRecord
@@ -88,6 +90,39 @@ def test_damaged_adapter_is_not_resumed_from(
     shutil.rmtree(last)
     new_trainer(adapter_name).train(resume_from_checkpoint=True)
     assert file.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "classes", "difference"),
+    [
+        ("coop+palm", ["siren", "rain", "dog", "door bell"], "class_names ['dog', 'rain'"),
+        ("coop+zebra", None, "peft_type 'ALM_PALM', and here it is 'ALM_ZEBRA'"),
+    ],
+)
+def test_adapter_of_other_settings_is_not_gone_on_with(
+    method: str, classes: list[str] | None, difference: str, make_tiny_alm, arguments, clips, method_config
+) -> None:
+    """Its tensors have the same sizes, and would belong to other classes."""
+
+    def trainer(method: str, classes: list[str] | None = None) -> AlmTrainer:
+        alm = make_tiny_alm(**({} if classes is None else {"classes": classes}))
+        model = get_peft_model(alm, method_config(method), adapter_name="own")
+        return AlmTrainer(model=model, args=arguments(**STEPS), train_dataset=clips)
+
+    trainer("coop+palm").train()
+    with pytest.raises(AlmPromptError, match=re.escape(difference)):
+        trainer(method, classes).train(resume_from_checkpoint=True)
+
+
+def test_a_wrapped_setting_that_differs_is_named(make_tiny_alm, arguments, clips) -> None:
+    def trainer(position: str) -> AlmTrainer:
+        prompt = CoOpPromptConfig(n_ctx=3, class_position=position)
+        model = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=prompt))
+        return AlmTrainer(model=model, args=arguments(**STEPS), train_dataset=clips)
+
+    trainer("end").train()
+    with pytest.raises(AlmPromptError, match=r"begun with prompt\.class_position 'end', and here it is 'front'"):
+        trainer("front").train(resume_from_checkpoint=True)
 
 
 def test_default_is_ten_checkpoints_a_run(prompted: Build, arguments: Arguments, clips: Clips, tmp_path: Path) -> None:

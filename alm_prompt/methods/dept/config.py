@@ -8,6 +8,7 @@ from typing import ClassVar
 from ...errors import AlmPromptError
 from ...registry import peft_type_of
 from ..config import WrapperPromptConfig
+from ..saved_fields import MOST_ENTRIES
 from .layer import CONCATENATED, HEAD_INPUTS, STACKED, DePTPrompt
 
 
@@ -50,6 +51,10 @@ class DePTPromptConfig(WrapperPromptConfig):
         if self.head_in == CONCATENATED and self.fusion:
             raise AlmPromptError(
                 "head_in is 'concatenated': the head reads the true class's text and cannot vote; set fusion=False"
+            )
+        if self.head_classes is not None and not 1 <= self.head_classes <= MOST_ENTRIES:
+            raise AlmPromptError(
+                f"head_classes is {self.head_classes}; give the number of training classes, or up to {MOST_ENTRIES:,}"
             )
         if not self.head_learning_rate_factor > 0:
             raise AlmPromptError(

@@ -13,7 +13,7 @@ from ...errors import AlmPromptError
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, PromptMethod, WrapperMethod, trained_rows, untrained_classes
+from ..base import PromptInputs, PromptMethod, WrapperMethod, has_same_classes, trained_rows, untrained_classes
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -77,12 +77,12 @@ class DePTPrompt(WrapperMethod):
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output, with the head for the loss and, if so configured, in the prediction."""
         output = self.prompt.forward(tensors, inputs)
-        if inputs.bank.class_names == self.config.class_names:
-            head = {"transfer_logits": lambda labels: self._transfer_logits(tensors, output, labels)}
+        in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
+        if has_same_classes(inputs.bank, self.config.class_names):
+            head = {"transfer_logits": lambda labels: self._transfer_logits(tensors, output, labels, learned)}
             output = replace(output, auxiliary=output.auxiliary | head)
         if not self.config.fusion:
             return output
-        in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
         audio = self._adjust(tensors, "audio", output.auxiliary["audio_features"]())
         votes = self._classify(tensors, audio)[:, learned]
         share = self.config.similarity_weight
@@ -92,14 +92,20 @@ class DePTPrompt(WrapperMethod):
         return replace(output, logits=output.logits.index_copy(1, index, fused), loss_logits=loss_logits)
 
     def _transfer_logits(
-        self, tensors: Mapping[str, torch.Tensor], output: ClassHeadOutput, labels: torch.Tensor
+        self, tensors: Mapping[str, torch.Tensor], output: ClassHeadOutput, labels: torch.Tensor, learned: list[int]
     ) -> torch.Tensor:
-        """`[2B, K]`, the text of the true classes and then the audio, or `[B, K]` of both at once."""
+        """`[2B, K]`, the text of the true classes and then the audio, or `[B, K]` of both at once.
+
+        Columns are in the order of the labels, and outputs beyond the training classes follow.
+        """
         text_features = output.auxiliary["text_features"]()
         own = text_features[labels] if text_features.dim() == 2 else text_features[range(len(labels)), labels]
         text = self._adjust(tensors, "text", own)
         audio = self._adjust(tensors, "audio", output.auxiliary["audio_features"]())
-        return self._classify(tensors, torch.cat([text, audio], dim=0 if self.config.head_in == STACKED else 1))
+        logits = self._classify(tensors, torch.cat([text, audio], dim=0 if self.config.head_in == STACKED else 1))
+        columns = [*learned, *range(len(learned), logits.shape[1])]
+        # A list as an index makes the host wait for a GPU.
+        return logits if columns == sorted(columns) else logits[:, columns]
 
     def _adjust(self, tensors: Mapping[str, torch.Tensor], modality: str, features: torch.Tensor) -> torch.Tensor:
         """`[B, d]` features of a modality with its scale and bias per channel."""

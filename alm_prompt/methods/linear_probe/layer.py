@@ -42,7 +42,8 @@ class LinearProbe(PromptMethod):
 
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """Linear logits for trained classes, scaled cosines for the others."""
-        output = inputs.similarity(inputs.bank.zero_shot_embeds(inputs.alm))
+        bank = inputs.bank.with_template(self.config.template)
+        output = inputs.similarity(bank.zero_shot_embeds(inputs.alm))
         in_bank, learned = trained_rows(inputs.bank, self.config.class_names)
         # At least the float32 of the cosines beside them, also where the whole model is in half precision.
         dtype = torch.promote_types(output.logits.dtype, tensors["probe_weight"].dtype)
