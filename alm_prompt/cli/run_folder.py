@@ -20,7 +20,9 @@ from ..training.run_record import RUN_RECORD_NAME
 # may remove.
 SETTINGS_NAME = "settings.json"
 ADAPTER_NAME = "adapter"
-TRAINING_PARTS = (SETTINGS_NAME, ADAPTER_NAME, "checkpoint-*")
+CHECKPOINTS = "checkpoint-*"
+# Removed in this order: while a checkpoint is there, its settings say what it belongs to.
+TRAINING_PARTS = (ADAPTER_NAME, CHECKPOINTS, SETTINGS_NAME)
 BENCHMARK_PARTS = (ROWS_NAME, FAILED_NAME, LOCK_NAME, RESULTS_NAME, TABLE_NAME)
 MEASUREMENT_PARTS = (RESULTS_NAME,)
 ALL_PARTS = (*TRAINING_PARTS, *BENCHMARK_PARTS, CONFIG_NAME)
@@ -84,7 +86,7 @@ def check_writable(folder: Path, flag: str) -> None:
 def open_output_dir(folder: Path, parts: Sequence[str], *, overwrite: bool = False) -> None:
     """Create the folder; with `overwrite`, remove the `parts` and the record of the run in it, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in _found(folder, (*parts, RUN_RECORD_NAME)) if overwrite else ():
+    for path in _found(folder, (RUN_RECORD_NAME, *parts)) if overwrite else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -113,10 +115,16 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Refuse to continue a run as something else.
 
     Raises:
-        AlmPromptError: a setting differs from the run's, with its name.
+        AlmPromptError: a setting differs from the run's, with its name, or nothing says what the checkpoints in the
+            folder belong to.
     """
-    begun = read_settings(folder) or {}
-    for name, value in begun.items():
+    begun = read_settings(folder)
+    if begun is None and _found(folder, [CHECKPOINTS]):
+        raise AlmPromptError(
+            f"--resume: {folder} holds checkpoints, but no {SETTINGS_NAME} that can be read and says what they belong "
+            "to; give --overwrite instead, or choose another --output-dir"
+        )
+    for name, value in (begun or {}).items():
         if settings.get(name) != value:
             raise AlmPromptError(
                 f"--resume: the run in {folder} was begun with another {name}; repeat its flags, or choose another "
