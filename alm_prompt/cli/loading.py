@@ -272,10 +272,12 @@ def method_settings(options: Sequence[str] | None) -> dict[str, Any]:
 
 def _option_value(text: str) -> Any:
     try:
-        return read_yaml(text)
+        value = read_yaml(text)
     except yaml.YAMLError:
-        # Words with an apostrophe or a colon, say: what was meant is the text itself.
+        # Words with an apostrophe, say: what was meant is the text itself.
         return text
+    # A colon or a dash in words makes no collection; who means one writes its brackets.
+    return text if isinstance(value, (dict, list)) and text.lstrip()[0] not in "{[" else value
 
 
 @contextmanager
