@@ -69,6 +69,7 @@ def read_waveform(
         AlmPromptError: The source is missing, is no audio, holds no samples, holds NaN or infinite samples, or is
             longer than 10^8 samples at `target_rate`.
     """
+    source = _fetched(source)
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
         _check_rate(audio.rate, name)
@@ -96,6 +97,7 @@ def read_channels(source: AudioSource, sampling_rate: int | None = None) -> tupl
     Raises:
         AlmPromptError: As in `read_waveform`.
     """
+    source = _fetched(source)
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
         _check_rate(audio.rate, name)
@@ -118,6 +120,7 @@ def content_hash(source: AudioSource, sampling_rate: int | None = None) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    source = _fetched(source)
     name = _describe(source)
     source, sampling_rate = _unwrap(source, sampling_rate, name)
     digest = hashlib.sha256()
@@ -227,6 +230,11 @@ def _bounded(blocks: Iterator[torch.Tensor], name: str) -> Iterator[torch.Tensor
         if count > _MOST_SAMPLES:
             raise AlmPromptError(f"{name}: more than {_MOST_SAMPLES:,} samples are too many at once: cut it up")
         yield block
+
+
+def _fetched(source: AudioSource) -> AudioSource:
+    # A clip of a data set fetches all of its audio whenever it is asked for any part.
+    return dict(source.items()) if isinstance(source, Mapping) else source
 
 
 def _unwrap(source: AudioSource, sampling_rate: int | None, name: str) -> tuple[AudioSource, int | None]:
