@@ -155,19 +155,19 @@ def open_clips(options: DataOptions) -> AudioClips:
     return load_clips(options.data, **columns)
 
 
-def open_side(options: DataOptions, side: Literal["train", "test"]) -> AudioClips:
-    """The clips that the flags name for learning, or for measuring.
+def take_side(clips: AudioClips, options: DataOptions, side: Literal["train", "test"]) -> AudioClips:
+    """Those of the clips that the flags name for learning, or for measuring.
 
     Args:
+        clips: all clips.
         options: the flags. Without `--folds`, data whose folds are called "train" and "test" are parted so.
         side: which of the two.
 
     Raises:
-        AlmPromptError: clips that cannot be opened, an unknown fold, or folds that nothing is taken from.
+        AlmPromptError: an unknown fold, or folds that nothing is taken from.
     """
     from ..data import folds
 
-    clips = open_clips(options)
     if options.folds is not None:
         return clips.select(folds=options.folds)
     names = folds(clips)
