@@ -1,4 +1,4 @@
-"""The output folder of a run: refused before work starts, never silently overwritten."""
+"""Where a command writes: refused before work starts, never silently overwritten."""
 
 from __future__ import annotations
 
@@ -58,6 +58,29 @@ def check_output_dir(path: str | Path, parts: Sequence[str], *, resume: bool = F
             "or choose another --output-dir"
         )
     return folder
+
+
+def check_output_file(path: str | Path, example: str, *, overwrite: bool = False) -> Path:
+    """Make sure that a command may write its one file, without creating or changing anything.
+
+    Args:
+        path: the file of `--output`; its folder need not exist.
+        example: what such a file may be called.
+        overwrite: a file that is there will be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        AlmPromptError: it is a folder, is there and not to be replaced, or cannot be written.
+    """
+    output = Path(path)
+    if output.is_dir():
+        raise AlmPromptError(f"--output {output} is a folder; name a file, such as {output / example}")
+    if output.exists() and not overwrite:
+        raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
+    check_writable(output.parent, "--output")
+    return output
 
 
 def check_writable(folder: Path, flag: str) -> None:
