@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..audio.waveform import AudioSource, check_decodable, content_hash
-from ..errors import AlmPromptError
-from .clips import AudioClips, Clip, shorten
+from ..errors import AlmPromptError, shorten
+from .clips import AudioClips, Clip
 
 _PIECE = 4096
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlmPromptError, about
-from .clips import AudioClips, Clip, shorten
+from ..errors import AlmPromptError, about, first_line, shorten
+from .clips import AudioClips, Clip
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,9 +63,9 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         dataset = load_dataset(str(path_or_name), split=split)
     # Whatever goes wrong in there (network, name, format), the user's way out is the same.
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AlmPromptError(
-            f"{path}: no such file or folder, and no Hub data set of that name was loaded ({reason}): {WHAT_TO_GIVE}"
+            f"{path}: no such file or folder, and no Hub data set of that name was loaded ({first_line(error)}): "
+            f"{WHAT_TO_GIVE}"
         ) from error
     with about(str(path_or_name)):
         return load_hub_dataset(dataset, **columns)
