@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 
 from ..errors import AlmPromptError, first_line
-from ..versions import installed_version
-
-TORCH_PAIR = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
+from ..versions import TORCH_PAIR, installed_version
 
 
 def check_torchaudio() -> None:
