@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+TORCH_PAIR = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
 PACKAGES = (
     "alm-prompt",
     "torch",

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model
+from yamnet_minilm import open_yamnet_minilm
 
 from alm_prompt import (
     AlmForAudioClassification,
@@ -34,8 +35,7 @@ from alm_prompt import (
     predict_adapted,
     view_features,
 )
-from alm_prompt.data import AudioClips, load_csv
-from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
+from alm_prompt.data import AudioClips, load_clips
 from alm_prompt.versions import installed_versions
 
 WORDS = "This is a sound of"
@@ -129,16 +129,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    encoders, processor = import_yamnet_minilm(args.backbone)
-    alm = AlmForAudioClassification(encoders.config, processor.tokenizer).eval()
-    alm.alm.load_state_dict(encoders.state_dict())
-    clips = load_csv(
-        args.data / "metadata.csv",
-        audio_dir=args.data / "audio",
-        path_column="file_name",
-        label_column="label",
-        fold_column="fold_or_split",
-    )
+    alm, processor = open_yamnet_minilm(args.backbone)
+    clips = load_clips(args.data)
     drawn = np.random.default_rng(args.seed).permutation(len(clips))[: args.clips]
     figures = {
         "data": args.data.name,

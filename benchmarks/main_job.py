@@ -18,11 +18,11 @@ import argparse
 from pathlib import Path
 
 import torch
-import yaml
+from yamnet_minilm import open_yamnet_minilm
 
-from alm_prompt import AlmForAudioClassification, CoOpPromptConfig, ZebraPromptConfig, parse_method, run_benchmark
-from alm_prompt.data.sources import load_csv
-from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
+from alm_prompt import CoOpPromptConfig, ZebraPromptConfig, parse_method, run_benchmark
+from alm_prompt.cli.loading import method_settings
+from alm_prompt.data import load_clips
 from alm_prompt.prompts import shipped_descriptions
 
 WORDS = "This is a sound of"
@@ -56,19 +56,11 @@ def main() -> None:
         parser.error(f"--label names one method, and --methods has {len(args.methods)}; run them one by one")
     # One thread: sums then do not depend on the number of cores, and a rerun gives the same rows.
     torch.set_num_threads(1)
-    alm, processor = import_yamnet_minilm(args.backbone)
-    model = AlmForAudioClassification(alm.config, processor.tokenizer).eval()
-    model.alm.load_state_dict(alm.state_dict())
-    clips = load_csv(
-        args.data / "metadata.csv",
-        audio_dir=args.data / "audio",
-        path_column="file_name",
-        label_column="label",
-        fold_column="fold_or_split",
-    )
+    model, processor = open_yamnet_minilm(args.backbone)
+    clips = load_clips(args.data)
     if args.descriptions:
         model.set_classes(clips.class_names, descriptions=shipped_descriptions(clips.class_names))
-    options = {key: yaml.safe_load(value) for key, value in (option.split("=", 1) for option in args.options)}
+    options = method_settings(args.options)
     precision = {"bf16": True, "use_cpu": True} if args.bf16 else {}
     result = run_benchmark(
         model,

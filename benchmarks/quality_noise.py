@@ -18,7 +18,7 @@ import torch
 
 from alm_prompt import audio_quality
 from alm_prompt.audio import read_waveform
-from alm_prompt.data import load_csv
+from alm_prompt.data import load_clips
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     figures = []
     print("| clips | | clean | " + " | ".join(f"{snr:g} dB" for snr in args.snr) + " |")
     for folder in args.data:
-        clips = load_csv(folder / "metadata.csv", folder / "audio", path_column="file_name", label_column="label")
+        clips = load_clips(folder)
         waves = [read_waveform(clip.source, target_rate=rate) for clip in clips]
         clean = audio_quality(model, processor, waves, rate)
         row = {"data": folder.name, "clips": len(waves), "clean": clean.mean().item(), "noisy": {}}

@@ -10,8 +10,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alm_prompt import AlmForAudioClassification
+from alm_prompt import AlmForAudioClassification, AlmProcessor
 from alm_prompt.models.convert.yamnet_minilm import import_yamnet_minilm
+
+
+def open_yamnet_minilm(folder: Path) -> tuple[AlmForAudioClassification, AlmProcessor]:
+    """The backbone as a classifier without classes, in eval mode, and its processor."""
+    encoders, processor = import_yamnet_minilm(folder)
+    model = AlmForAudioClassification(encoders.config, processor.tokenizer).eval()
+    model.alm.load_state_dict(encoders.state_dict())
+    return model, processor
 
 
 def main() -> None:
@@ -20,9 +28,7 @@ def main() -> None:
     parser.add_argument("backbone", type=Path, help="folder of yamnet-minilm")
     parser.add_argument("output", type=Path, help="folder to write")
     args = parser.parse_args()
-    alm, processor = import_yamnet_minilm(args.backbone)
-    model = AlmForAudioClassification(alm.config, processor.tokenizer)
-    model.alm.load_state_dict(alm.state_dict())
+    model, processor = open_yamnet_minilm(args.backbone)
     model.save_pretrained(args.output)
     processor.save_pretrained(args.output)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import torch
@@ -70,6 +71,19 @@ def test_onnx_of_patches(tiny_alm, tmp_path, monkeypatch):
     with pytest.raises(AlmPromptError, match="gives every clip its own number of patches"):
         export_audio_tower(tiny_alm, front_end, tmp_path / "tower.onnx")
     assert not any(tmp_path.iterdir())
+
+
+def test_the_exporter_is_as_talkative_as_before(tiny_alm, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("no export")
+
+    monkeypatch.setattr(export, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    with pytest.raises(RuntimeError, match="no export"):
+        export_audio_tower(tiny_alm, AlmFeatureExtractor(clip_seconds=0.5, **FRONT_END), tmp_path / "tower.onnx")
+    assert logger.level == before
 
 
 @pytest.mark.slow

@@ -46,12 +46,16 @@ class LogMelSpec:
     def __post_init__(self):
         if not 0 < self.win_length <= self.n_fft:
             raise AlmPromptError(f"win_length={self.win_length} must lie between 1 and n_fft={self.n_fft}")
-        if self.hop_length < 1 or self.n_mels < 1 or self.sampling_rate < 1:
-            raise AlmPromptError("hop_length, n_mels and sampling_rate must be positive")
+        for name in ("hop_length", "n_mels", "sampling_rate"):
+            if getattr(self, name) < 1:
+                raise AlmPromptError(f"{name}={getattr(self, name)} must be at least 1")
         if self.log not in ("db", "ln"):
             raise AlmPromptError(f"log={self.log!r} is unknown: use 'db' or 'ln'")
         if self.log_floor + self.log_offset <= 0:
-            raise AlmPromptError("log_floor + log_offset must be positive, or silence has no logarithm")
+            raise AlmPromptError(
+                f"log_floor={self.log_floor} and log_offset={self.log_offset} must add up to more than 0, or silence "
+                "has no logarithm"
+            )
 
     def num_samples(self, frames: int) -> int:
         """Fewest samples that give `frames` whole frames."""

@@ -15,6 +15,7 @@ from types import ModuleType
 import torch
 
 from ..errors import AlmPromptError
+from ..versions import TORCH_PAIR
 
 # The filter of scipy.signal.resample_poly. torchaudio's default is shorter, lets more of what lies above the new
 # Nyquist frequency through, and changes zero-shot accuracy on short percussive clips.
@@ -109,5 +110,6 @@ def _torchaudio(module: str) -> ModuleType:
     try:
         return import_module(f"torchaudio.{module}")
     except (ImportError, OSError) as error:
-        pair = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
-        raise AlmPromptError(f"torchaudio cannot be imported beside torch {torch.__version__}: {pair}") from error
+        raise AlmPromptError(
+            f"torchaudio cannot be imported beside torch {torch.__version__}: {TORCH_PAIR}"
+        ) from error

@@ -69,6 +69,7 @@ def read_waveform(
         AlmPromptError: The source is missing, is no audio, holds no samples, holds NaN or infinite samples, or is
             longer than 10^8 samples at `target_rate`.
     """
+    source = _fetched(source)
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
         _check_rate(audio.rate, name)
@@ -96,14 +97,30 @@ def read_channels(source: AudioSource, sampling_rate: int | None = None) -> tupl
     Raises:
         AlmPromptError: As in `read_waveform`.
     """
+    source = _fetched(source)
     name = _describe(source)
     with _open(source, sampling_rate, name) as audio:
-        _check_rate(audio.rate, name)
-        samples = (_finite(_floats(block), name) for block in audio.blocks(0, audio.num_samples))
-        blocks = list(_bounded(samples, name))
+        blocks = list(_bounded(_channels(audio, name), name))
     if not blocks:
         raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
     return torch.cat(blocks, dim=1), audio.rate
+
+
+def check_decodable(source: AudioSource, sampling_rate: int | None = None) -> None:
+    """Decode one clip to its end, of whatever length, and keep nothing of it.
+
+    Args:
+        source: As in `read_waveform`.
+        sampling_rate: Rate of bare samples in Hz.
+
+    Raises:
+        AlmPromptError: As in `read_waveform`, but for the length.
+    """
+    source = _fetched(source)
+    name = _describe(source)
+    with _open(source, sampling_rate, name) as audio:
+        if not sum(block.numel() for block in _channels(audio, name)):
+            raise AlmPromptError(f"{name}: holds no samples: replace or remove it")
 
 
 def content_hash(source: AudioSource, sampling_rate: int | None = None) -> str:
@@ -118,6 +135,7 @@ def content_hash(source: AudioSource, sampling_rate: int | None = None) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    source = _fetched(source)
     name = _describe(source)
     source, sampling_rate = _unwrap(source, sampling_rate, name)
     digest = hashlib.sha256()
@@ -196,6 +214,11 @@ def _read(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
         yield block
 
 
+def _channels(audio: _Audio, name: str) -> Iterator[torch.Tensor]:
+    _check_rate(audio.rate, name)
+    return (_finite(_floats(block), name) for block in audio.blocks(0, audio.num_samples))
+
+
 def _check_rate(rate: int, name: str) -> None:
     if rate not in _RATES:
         raise AlmPromptError(f"{name}: a sampling rate of {rate} Hz is outside {_RATES[0]}..{_RATES[-1]} Hz")
@@ -229,6 +252,11 @@ def _bounded(blocks: Iterator[torch.Tensor], name: str) -> Iterator[torch.Tensor
         yield block
 
 
+def _fetched(source: AudioSource) -> AudioSource:
+    # A clip of a data set fetches all of its audio whenever it is asked for any part.
+    return dict(source.items()) if isinstance(source, Mapping) else source
+
+
 def _unwrap(source: AudioSource, sampling_rate: int | None, name: str) -> tuple[AudioSource, int | None]:
     if not isinstance(source, Mapping):
         return source, sampling_rate
@@ -258,14 +286,15 @@ def _as_array(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
 def _open_binary(source: AudioSource, name: str) -> Iterator[BinaryIO]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise AlmPromptError(f"{name}: is a folder, not an audio file")
         try:
             file = path.open("rb")
         except FileNotFoundError as error:
             raise AlmPromptError(f"{name}: no such audio file") from error
-        except OSError as error:
-            raise AlmPromptError(f"{name}: cannot be read ({error.strerror})") from error
+        # ValueError: a path with a NUL in it.
+        except (OSError, ValueError) as error:
+            raise AlmPromptError(f"{name}: cannot be read ({getattr(error, 'strerror', error)})") from error
     elif isinstance(source, (bytes, bytearray, memoryview)):
         file = io.BytesIO(source)
     elif hasattr(source, "read"):
@@ -280,7 +309,11 @@ def _open_binary(source: AudioSource, name: str) -> Iterator[BinaryIO]:
 
 
 def _refuse_empty(file: BinaryIO, name: str) -> None:
-    if not file.seek(0, io.SEEK_END):
+    try:
+        size = file.seek(0, io.SEEK_END)
+    except OSError as error:
+        raise AlmPromptError(f"{name}: is a pipe or another stream without a way back: save it as a file") from error
+    if not size:
         raise AlmPromptError(f"{name}: is empty (0 bytes): replace or remove it")
     file.seek(0)
 

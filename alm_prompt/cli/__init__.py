@@ -1,1 +1,1 @@
-"""The command line: `alm-prompt quickstart | train | evaluate | predict | env`."""
+"""The command line, `alm-prompt COMMAND`: a file per command; `main` lists them."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AlmPromptError
-from ..loading import one_line
+from ..loading import backbone_failures, one_line
 from .loading import bar_for_downloads_only
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def revision_of(reference: str) -> str | None:
     from transformers import AutoConfig
     from transformers.utils import CONFIG_NAME
 
-    with one_line(f"--llm {reference!r} (a folder or a Hub id) cannot be opened", (OSError, ValueError, KeyError)):
+    with _opening(reference):
         AutoConfig.from_pretrained(reference, trust_remote_code=False)
         # Files of the Hub's cache lie in a folder that is named by their commit.
         return None if Path(reference).is_dir() else Path(hf_hub_download(reference, CONFIG_NAME)).parent.name
@@ -51,15 +52,10 @@ class ChatModel:
 
     def __init__(self, reference: str, revision: str | None, seed: int, max_new_tokens: int) -> None:
         import torch
-        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.reference, self.seed, self.max_new_tokens = reference, seed, max_new_tokens
-        failures = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
-        with (
-            one_line(f"--llm {reference!r} (a folder or a Hub id) cannot be opened", failures),
-            bar_for_downloads_only(reference),
-        ):
+        with _opening(reference), bar_for_downloads_only(reference):
             self.tokenizer = AutoTokenizer.from_pretrained(reference, revision=revision, trust_remote_code=False)
             if self.tokenizer.chat_template is None:
                 raise AlmPromptError(f"--llm {reference!r} has no chat template; give a model that is made to chat")
@@ -105,3 +101,7 @@ class ChatModel:
                 f"--llm {self.reference!r} reads {most} tokens, but question and answer need "
                 f"{length + self.max_new_tokens}; give fewer classes, or a model that reads more"
             )
+
+
+def _opening(reference: str) -> AbstractContextManager[None]:
+    return backbone_failures(f"--llm {reference!r} (a folder or a Hub id) cannot be opened")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from ..errors import first_line
+
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # What safetensors and torch say in errors of their own, which carry no number.
 PHRASES = (
@@ -23,10 +25,9 @@ def disk_refusal(error: BaseException | None) -> str | None:
     """
     while error is not None:
         if (isinstance(error, OSError) and error.errno in REFUSALS) or any(text in str(error) for text in PHRASES):
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             return (
-                f"the disk takes no more ({reason}); what was there before is whole: make room or choose another "
-                "folder, then go on with --resume or repeat the command"
+                f"the disk takes no more ({first_line(error)}); what was there before is whole: make room or choose "
+                "another folder, then go on with --resume or repeat the command"
             )
         error = error.__cause__ or error.__context__
     return None

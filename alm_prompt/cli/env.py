@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from .. import __version__
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, first_line
 from ..versions import installed_version, installed_versions
 from .environment import check_torchaudio
 
@@ -48,7 +48,7 @@ def _device() -> str:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return f"torch cannot be imported ({next(iter(str(error).splitlines()), '')})"
+        return f"torch cannot be imported ({first_line(error)})"
     if not torch.cuda.is_available():
         return "cpu"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -59,7 +59,7 @@ def _libsndfile() -> str:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        return f"cannot be loaded ({next(iter(str(error).splitlines()), '')})"
+        return f"cannot be loaded ({first_line(error)})"
     return soundfile.__libsndfile_version__
 
 

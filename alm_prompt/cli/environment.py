@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from ..errors import AlmPromptError
-from ..versions import installed_version
-
-TORCH_PAIR = 'pip install "torch>=2.10,<2.12" "torchaudio>=2.10,<2.12"'
+from ..errors import AlmPromptError, first_line
+from ..versions import TORCH_PAIR, installed_version
 
 
 def check_torchaudio() -> None:
@@ -23,8 +21,7 @@ def check_torchaudio() -> None:
         importlib.import_module("torchaudio")
     except (ImportError, OSError, RuntimeError) as error:
         torch, torchaudio = (installed_version(name) or "missing" for name in ("torch", "torchaudio"))
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AlmPromptError(
-            f"torchaudio cannot be imported (torch {torch}, torchaudio {torchaudio}: {reason}); "
+            f"torchaudio cannot be imported (torch {torch}, torchaudio {torchaudio}: {first_line(error)}); "
             f"install the pair that belongs together: {TORCH_PAIR}"
         ) from error

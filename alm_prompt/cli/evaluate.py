@@ -177,9 +177,9 @@ def classify(adapter: str | None, model: CachedModelOptions, data: DataOptions) 
     """
     from ..data import check_labels
     from ..evaluation import predict_features
-    from .loading import check_several, open_cache, open_classifier, open_side
+    from .loading import check_several, open_cache, open_classifier, open_clips, take_side
 
-    clips = open_side(data, "test")
+    clips = take_side(open_clips(data), data, "test")
     check_several(data.classes or clips.class_names)
     classifier, processor = open_classifier(adapter, model, data.classes or clips.class_names)
     clips = _not_trained_on(clips.select(labels=classifier.class_names), adapter)

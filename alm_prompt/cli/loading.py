@@ -155,19 +155,19 @@ def open_clips(options: DataOptions) -> AudioClips:
     return load_clips(options.data, **columns)
 
 
-def open_side(options: DataOptions, side: Literal["train", "test"]) -> AudioClips:
-    """The clips that the flags name for learning, or for measuring.
+def take_side(clips: AudioClips, options: DataOptions, side: Literal["train", "test"]) -> AudioClips:
+    """Those of the clips that the flags name for learning, or for measuring.
 
     Args:
+        clips: all clips.
         options: the flags. Without `--folds`, data whose folds are called "train" and "test" are parted so.
         side: which of the two.
 
     Raises:
-        AlmPromptError: clips that cannot be opened, an unknown fold, or folds that nothing is taken from.
+        AlmPromptError: an unknown fold, or folds that nothing is taken from.
     """
     from ..data import folds
 
-    clips = open_clips(options)
     if options.folds is not None:
         return clips.select(folds=options.folds)
     names = folds(clips)
@@ -272,10 +272,12 @@ def method_settings(options: Sequence[str] | None) -> dict[str, Any]:
 
 def _option_value(text: str) -> Any:
     try:
-        return read_yaml(text)
+        value = read_yaml(text)
     except yaml.YAMLError:
-        # Words with an apostrophe or a colon, say: what was meant is the text itself.
+        # Words with an apostrophe, say: what was meant is the text itself.
         return text
+    # A colon or a dash in words makes no collection; who means one writes its brackets.
+    return text if isinstance(value, (dict, list)) and text.lstrip()[0] not in "{[" else value
 
 
 @contextmanager

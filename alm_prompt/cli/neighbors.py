@@ -37,9 +37,10 @@ def run(argv: list[str]) -> None:
     options, model, _ = CommandParser("neighbors", DESCRIPTION, [NeighborOptions, TextOptions]).parse(argv)
     from ..prompts import check_request
     from .loading import TINY, open_model
+    from .run_folder import check_output_file
 
     check_request(options.classes, options.held_out or [], options.per_class, options.retries)
-    output = _checked_output(options)
+    output = check_output_file(options.output, "neighbors.json", overwrite=options.overwrite)
     header, found = _begun(options, _partial(output)) if options.from_file is None else _from_file(options)
     # Opened before anything is asked: a model that cannot be opened is found out at once.
     alm, _ = open_model(model.model or TINY)
@@ -52,18 +53,6 @@ def run(argv: list[str]) -> None:
     _write(written, _document(output, header, found, quality))
     os.replace(written, output)
     print(f"\n{_table(found, quality)}\nwritten to {output}")
-
-
-def _checked_output(options: NeighborOptions) -> Path:
-    from .run_folder import check_writable
-
-    output = Path(options.output)
-    if output.is_dir():
-        raise AlmPromptError(f"--output {output} is a folder; name a JSON file")
-    if output.exists() and not options.overwrite:
-        raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
-    check_writable(output.parent, "--output")
-    return output
 
 
 def _from_file(options: NeighborOptions) -> tuple[dict[str, Any], dict[str, ClassNeighbors]]:

@@ -147,8 +147,9 @@ def _as_flags(settings: dict[str, Any]) -> Iterator[str]:
         if isinstance(value, dict):
             value = [f"{name}={setting}" for name, setting in value.items()]
         if isinstance(value, list):
-            if any(isinstance(item, bool) for item in value):
-                raise AlmPromptError(f"config key {key!r}: YAML read a word in {value} as true or false; quote it")
+            for item in value:
+                if isinstance(item, bool) or not isinstance(item, (str, int, float)):
+                    raise AlmPromptError(f"config key {key!r}: YAML read an item as {item!r}, not as a word; quote it")
             yield from (f"--{key}", *map(str, value))
         else:
             yield f"--{key}={value}"

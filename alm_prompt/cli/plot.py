@@ -44,21 +44,13 @@ def run(argv: list[str]) -> None:
         raise AlmPromptError(f"no kind of plot {kind!r}; give one of {', '.join(KINDS)}")
     help_text, options, draw = KINDS[kind]
     *given, picture, _ = CommandParser(f"plot {kind}", help_text, [*options, PictureOptions]).parse(rest)
-    output = _checked_output(picture)
+    from .run_folder import check_output_file
+
+    output = check_output_file(picture.output, "picture.png", overwrite=picture.overwrite)
     from ..evaluation.plots import save_figure
 
     save_figure(draw(*given), output)
     print(f"written to {output}")
-
-
-def _checked_output(picture: PictureOptions) -> Path:
-    from .run_folder import check_writable
-
-    output = Path(picture.output)
-    if output.exists() and not picture.overwrite:
-        raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
-    check_writable(output.parent, "--output")
-    return output
 
 
 def _neighbors(texts: NeighborTextOptions, model: TextOptions) -> Figure:
@@ -169,7 +161,11 @@ def _losses(options: LogOptions) -> Figure:
         raise AlmPromptError(
             f"no {TRAINER_STATE_NAME} in {folder} or its checkpoints; name the folder of a training run"
         )
-    return loss_parts(json.loads(found[-1].read_text(encoding="utf-8"))["log_history"])
+    try:
+        log = json.loads(found[-1].read_text(encoding="utf-8"))["log_history"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise AlmPromptError(f"{found[-1]} is damaged and holds no log of a training; name another --run") from error
+    return loss_parts(log)
 
 
 NEIGHBOR_OPTIONS = [NeighborTextOptions, TextOptions]

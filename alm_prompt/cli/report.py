@@ -51,15 +51,11 @@ def run(argv: list[str]) -> None:
     parser.add_argument("results", nargs="+", help="folders that a benchmark has written")
     options, request = parser.parse(argv)
     from ..evaluation.report import WRITERS, build_report, read_results
-    from .run_folder import check_writable
+    from .run_folder import check_output_file
 
-    output = None if options.output is None else Path(options.output)
-    if output is not None:
-        if output.is_dir():
-            raise AlmPromptError(f"--output {output} is a folder; name a file, such as {output / 'report.md'}")
-        if output.exists() and not options.overwrite:
-            raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
-        check_writable(output.parent, "--output")
+    output = None
+    if options.output is not None:
+        output = check_output_file(options.output, "report.md", overwrite=options.overwrite)
     text = WRITERS[options.format](build_report(read_results(request.results), options.title, options.reference))
     if output is None:
         print(text, end="")

@@ -1,4 +1,4 @@
-"""The output folder of a run: refused before work starts, never silently overwritten."""
+"""Where a command writes: refused before work starts, never silently overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from ..training.run_record import RUN_RECORD_NAME
 # may remove.
 SETTINGS_NAME = "settings.json"
 ADAPTER_NAME = "adapter"
-TRAINING_PARTS = (SETTINGS_NAME, ADAPTER_NAME, "checkpoint-*")
+CHECKPOINTS = "checkpoint-*"
+# Removed in this order: while a checkpoint is there, its settings say what it belongs to.
+TRAINING_PARTS = (ADAPTER_NAME, CHECKPOINTS, SETTINGS_NAME)
 BENCHMARK_PARTS = (ROWS_NAME, FAILED_NAME, LOCK_NAME, RESULTS_NAME, TABLE_NAME)
 MEASUREMENT_PARTS = (RESULTS_NAME,)
 ALL_PARTS = (*TRAINING_PARTS, *BENCHMARK_PARTS, CONFIG_NAME)
@@ -58,6 +60,29 @@ def check_output_dir(path: str | Path, parts: Sequence[str], *, resume: bool = F
     return folder
 
 
+def check_output_file(path: str | Path, example: str, *, overwrite: bool = False) -> Path:
+    """Make sure that a command may write its one file, without creating or changing anything.
+
+    Args:
+        path: the file of `--output`; its folder need not exist.
+        example: what such a file may be called.
+        overwrite: a file that is there will be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        AlmPromptError: it is a folder, is there and not to be replaced, or cannot be written.
+    """
+    output = Path(path)
+    if output.is_dir():
+        raise AlmPromptError(f"--output {output} is a folder; name a file, such as {output / example}")
+    if output.exists() and not overwrite:
+        raise AlmPromptError(f"{output} exists; add --overwrite to replace it, or choose another --output")
+    check_writable(output.parent, "--output")
+    return output
+
+
 def check_writable(folder: Path, flag: str) -> None:
     """Refuse a folder, existing or not, where no file can be written.
 
@@ -84,7 +109,7 @@ def check_writable(folder: Path, flag: str) -> None:
 def open_output_dir(folder: Path, parts: Sequence[str], *, overwrite: bool = False) -> None:
     """Create the folder; with `overwrite`, remove the `parts` and the record of the run in it, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in _found(folder, (*parts, RUN_RECORD_NAME)) if overwrite else ():
+    for path in _found(folder, (RUN_RECORD_NAME, *parts)) if overwrite else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -113,10 +138,16 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Refuse to continue a run as something else.
 
     Raises:
-        AlmPromptError: a setting differs from the run's, with its name.
+        AlmPromptError: a setting differs from the run's, with its name, or nothing says what the checkpoints in the
+            folder belong to.
     """
-    begun = read_settings(folder) or {}
-    for name, value in begun.items():
+    begun = read_settings(folder)
+    if begun is None and _found(folder, [CHECKPOINTS]):
+        raise AlmPromptError(
+            f"--resume: {folder} holds checkpoints, but no {SETTINGS_NAME} that can be read and says what they belong "
+            "to; give --overwrite instead, or choose another --output-dir"
+        )
+    for name, value in (begun or {}).items():
         if settings.get(name) != value:
             raise AlmPromptError(
                 f"--resume: the run in {folder} was begun with another {name}; repeat its flags, or choose another "

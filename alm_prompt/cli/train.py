@@ -16,7 +16,7 @@ from .training_data import TrainingClips, TrainingSentences
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
     from ..data import ClipDataset, FeatureDataset
     from ..training import AlmTrainer
@@ -49,24 +49,8 @@ def _train(
     from peft import get_peft_model
     from transformers import set_seed
 
-    from .loading import (
-        TINY,
-        check_several,
-        open_cache,
-        open_model,
-        open_neighbors,
-        parse_methods,
-        set_classes,
-        spoken_name,
-    )
-    from .run_folder import (
-        ADAPTER_NAME,
-        TRAINING_PARTS,
-        check_output_dir,
-        check_settings,
-        open_output_dir,
-        write_settings,
-    )
+    from .loading import TINY, check_several, open_cache, open_model, open_neighbors, set_classes, spoken_name
+    from .run_folder import TRAINING_PARTS, check_output_dir, check_settings, open_output_dir, write_settings
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the adapter")
@@ -75,9 +59,7 @@ def _train(
     examples = (TrainingSentences if data.audio_free else TrainingClips)(data, training, method.seed)
     check_several(examples.class_names)
     neighbors = open_neighbors(method.neighbors, examples.class_names)
-    config = parse_methods([method.method], method.method_options, neighbors, training.encoder_mode)[method.method]
-    if config is None:
-        raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
+    config = _config(method, neighbors, training.encoder_mode)
     alm, processor = open_model(model.model or TINY, model)
     set_classes(alm, examples.class_names, model)
     drawn = examples.draw(alm.class_names)
@@ -99,20 +81,18 @@ def _train(
     processes.wait_for_everyone()
     trainer = _trainer(adapted, dataset, folder, training, method, processes)
     with caching_in(cache.folder):
-        outcome = trainer.train(resume_from_checkpoint=output.resume or None)
-    facts = {"shots": training.shots, "split hash": settings["split_hash"]}
-    adapted.active_peft_config.results.training |= {name: value for name, value in facts.items() if value is not None}
-    trainer.save_model(str(folder / ADAPTER_NAME))
-    results = {
-        # Upstream's mean over the run counts the steps before a resumption, but not their losses.
-        "last_loss": next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry),
-        "steps": outcome.global_step,
-        "trainable_parameters": adapted.get_nb_trainable_parameters()[0],
-    }
-    if trainer.args.should_save:
-        paths = sorted(map(str, alm.alm.text_tower.paths_taken))
-        _record(folder, {"data": data.data, **settings}, results, paths, time.perf_counter() - start)
-    _print_next(folder / ADAPTER_NAME, data, examples.other_folds)
+        trainer.train(resume_from_checkpoint=output.resume or None)
+    adapter = _save(trainer, adapted, folder, {"data": data.data, **settings}, start)
+    _print_next(adapter, data, examples.other_folds)
+
+
+def _config(method: MethodOptions, neighbors: dict[str, list[str]] | None, encoder_mode: str) -> PeftConfig:
+    from .loading import parse_methods
+
+    config = parse_methods([method.method], method.method_options, neighbors, encoder_mode)[method.method]
+    if config is None:
+        raise AlmPromptError(f"{method.method} has nothing to learn; measure it with alm-prompt evaluate")
+    return config
 
 
 def _trainer(
@@ -144,20 +124,30 @@ def _settings(*options: Any) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if name not in PASSING}
 
 
-def _record(
-    folder: Path, settings: dict[str, Any], results: dict[str, Any], text_paths: list[str], seconds: float
-) -> None:
+def _save(trainer: AlmTrainer, model: PeftModel, folder: Path, settings: dict[str, Any], start: float) -> Path:
+    """Save the adapter, and the record of a run that began at `start`; return the adapter's folder."""
     from ..training import RunRecord
+    from .run_folder import ADAPTER_NAME
 
-    RunRecord(
-        settings={name: value for name, value in settings.items() if name != "trained_on"},
-        seeds=[settings["seed"]],
-        wall_seconds=seconds,
-        encoder_mode=settings["encoder_mode"],
-        split_hash=settings["split_hash"],
-        text_paths=text_paths,
-        results=results,
-    ).save(folder)
+    facts = {"shots": settings["shots"], "split hash": settings["split_hash"]}
+    model.active_peft_config.results.training |= {name: value for name, value in facts.items() if value is not None}
+    trainer.save_model(str(folder / ADAPTER_NAME))
+    if trainer.args.should_save:
+        RunRecord(
+            settings={name: value for name, value in settings.items() if name != "trained_on"},
+            seeds=[settings["seed"]],
+            wall_seconds=time.perf_counter() - start,
+            encoder_mode=settings["encoder_mode"],
+            split_hash=settings["split_hash"],
+            text_paths=sorted(map(str, model.get_base_model().alm.text_tower.paths_taken)),
+            results={
+                # Upstream's mean over the run counts the steps before a resumption, but not their losses.
+                "last_loss": next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry),
+                "steps": trainer.state.global_step,
+                "trainable_parameters": model.get_nb_trainable_parameters()[0],
+            },
+        ).save(folder)
+    return folder / ADAPTER_NAME
 
 
 def _print_next(adapter: Path, data: DataOptions, other_folds: list[str]) -> None:

@@ -29,13 +29,14 @@ class TrainingClips:
 
     def __init__(self, options: TrainingDataOptions, training: TrainingOptions, seed: int) -> None:
         from ..data import folds
-        from .loading import open_clips, open_side
+        from .loading import open_clips, take_side
 
-        self.clips = open_side(options, "train")
+        clips = open_clips(options)
+        self.clips = take_side(clips, options, "train")
         # The folds that are left to measure on, where some were named to learn from.
         self.other_folds: list[str] = []
         if options.folds is not None:
-            self.other_folds = [name for name in folds(open_clips(options)) if name not in options.folds]
+            self.other_folds = [name for name in folds(clips) if name not in options.folds]
         self.class_names = options.classes or self.clips.class_names
         self.shots, self.allow_fewer, self.seed = training.shots, training.allow_fewer, seed
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from ..audio.waveform import AudioSource, content_hash, read_channels
-from ..errors import AlmPromptError
-from .clips import AudioClips, Clip, shorten
+from ..audio.waveform import AudioSource, check_decodable, content_hash
+from ..errors import AlmPromptError, shorten
+from .clips import AudioClips, Clip
 
 _PIECE = 4096
 
@@ -84,7 +84,7 @@ def check_readable(clips: AudioClips) -> None:
     reasons: dict[str, str] = {}
     for clip in clips:
         try:
-            read_channels(clip.source)
+            check_decodable(clip.source)
         except AlmPromptError as error:
             reasons[clip.clip_id] = str(error)
     if reasons:
@@ -107,9 +107,13 @@ def _size(source: AudioSource) -> int | None:
 def _middle(source: AudioSource) -> bytes | None:
     if not _is_path(source):
         return None
-    with Path(source).open("rb") as file:
-        file.seek(os.stat(source).st_size // 2)
-        return file.read(_PIECE)
+    try:
+        with Path(source).open("rb") as file:
+            file.seek(os.stat(source).st_size // 2)
+            return file.read(_PIECE)
+    except OSError:
+        # Left to `content_hash`, which says so.
+        return None
 
 
 def audio_content(source: AudioSource) -> str:

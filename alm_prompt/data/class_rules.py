@@ -7,9 +7,8 @@ import random
 from collections.abc import Iterable
 from itertools import pairwise, takewhile
 
-from ..errors import AlmPromptError, about
+from ..errors import AlmPromptError, about, shorten
 from .catalog import CATALOG, PUBLISHED
-from .clips import shorten
 
 CLASS_RULES = ("all", "alphabetical-halves", "seed-42-halves")
 

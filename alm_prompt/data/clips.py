@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, shorten
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,6 @@ class AudioClips(Sequence[Clip]):
             if (labels is None or clip.label in labels) and (folds is None or clip.fold in folds)
         )
         return AudioClips(kept, self.class_names if labels is None else labels)
-
-
-def shorten(names: Iterable[Any], limit: int = 5) -> str:
-    """Names for an error message: the first few, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _refuse_unknown(kind: str, wanted: Collection[str] | None, known: Collection[str | None]) -> None:

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import AlmPromptError, about
+from ..errors import AlmPromptError, about, first_line, shorten
 from .catalog import CATALOG, PUBLISHED_SHOTS, KnownDataset
 from .checks import check_labels, check_readable, clashing_clips
-from .clips import AudioClips, Clip, shorten
+from .clips import AudioClips, Clip
 from .layouts import how_to_get, is_published, read_published
 from .sources import load_clips
 from .splits import Fold, held_out_folds
@@ -137,8 +137,9 @@ def _download(known: KnownDataset) -> Path:
         return Path(snapshot_download(known.hub_id, repo_type="dataset"))
     # Whatever goes wrong in there (network, name, disk), the user's way out is the same.
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AlmPromptError(f"{known.hub_id}: no such folder, and the Hub did not give it: {reason}") from error
+        raise AlmPromptError(
+            f"{known.hub_id}: no such folder, and the Hub did not give it: {first_line(error)}"
+        ) from error
 
 
 def _check_published(dataset: AudioDataset, known: KnownDataset, strict: bool) -> None:

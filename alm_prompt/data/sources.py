@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlmPromptError, about
-from .clips import AudioClips, Clip, shorten
+from ..errors import AlmPromptError, about, first_line, shorten
+from .clips import AudioClips, Clip
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,9 +63,9 @@ def load_clips(path_or_name: str | os.PathLike, split: str = "train", **columns:
         dataset = load_dataset(str(path_or_name), split=split)
     # Whatever goes wrong in there (network, name, format), the user's way out is the same.
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AlmPromptError(
-            f"{path}: no such file or folder, and no Hub data set of that name was loaded ({reason}): {WHAT_TO_GIVE}"
+            f"{path}: no such file or folder, and no Hub data set of that name was loaded ({first_line(error)}): "
+            f"{WHAT_TO_GIVE}"
         ) from error
     with about(str(path_or_name)):
         return load_hub_dataset(dataset, **columns)
@@ -177,7 +177,8 @@ def load_hub_dataset(
 
 
 def _clip_ids(paths: list[str | None]) -> list[str]:
-    if None in paths or len(set(paths)) < len(paths):
+    # Of absolute and relative paths, only the latter would be the same on every machine.
+    if None in paths or len(set(paths)) < len(paths) or len(set(map(os.path.isabs, paths))) > 1:
         return [f"row {index:08d}" for index in range(len(paths))]
     # The folder that all have in common may be the download cache of this machine.
     common = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -201,6 +202,10 @@ class _HubAudio(Mapping):
 
     def __len__(self) -> int:
         return len(self._row())
+
+    def items(self) -> ItemsView[str, Any]:
+        """All of it, fetched once."""
+        return self._row().items()
 
 
 def _audio_files(folder: Path) -> Iterator[Path]:

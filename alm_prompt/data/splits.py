@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..errors import AlmPromptError, about
+from ..errors import AlmPromptError, about, shorten
 from .checks import check_leaks
 from .class_rules import CLASS_RULES, base_novel_classes, divide_classes
-from .clips import AudioClips, Clip, shorten
+from .clips import AudioClips, Clip
 from .shots import SHOT_RULES, ranked, sample_shots
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, shorten
 
 _SEPARATORS_AND_PUNCTUATION = ("P", "Z", "C")
 
@@ -122,8 +122,7 @@ def same_text(text: str) -> str:
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
     """The first names of a list, and how many more there are."""
-    listed = ", ".join(repr(name) for name in names[:most])
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
+    return shorten(map(repr, names), most)
 
 
 def _check_mapping(kind: str, texts: Mapping[str, Sequence[str]]) -> None:

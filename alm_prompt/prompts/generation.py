@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import AlmPromptError
+from ..errors import AlmPromptError, shorten
 from .checks import checked_neighbors, drop_overlaps, same_text
 from .dialogue import Message, UnreadableAnswer, first_question, next_question, read_answer
 
@@ -83,9 +83,8 @@ def generate_neighbors(
         if on_class is not None:
             on_class(name, done)
     if failures:
-        more = f" and {len(failures) - NAMED_FAILURES} more" if len(failures) > NAMED_FAILURES else ""
         raise AlmPromptError(
-            f"no {per_class} neighbours after {retries + 1} answers for {', '.join(failures[:NAMED_FAILURES])}{more}; "
+            f"no {per_class} neighbours after {retries + 1} answers for {shorten(failures, NAMED_FAILURES)}; "
             "allow more retries or ask another model"
         )
     return {name: done[name] for name in class_names}

@@ -174,3 +174,10 @@ def test_wrong_arguments_are_refused_in_one_line(call) -> None:
     with pytest.raises(AlmPromptError) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["hop_length=0", "n_mels=-1", "sampling_rate=0", "log_floor=0"])
+def test_a_front_end_that_cannot_be_names_the_setting_and_its_value(setting: str) -> None:
+    name, value = setting.split("=")
+    with pytest.raises(AlmPromptError, match=setting):
+        LogMelSpec(**{name: int(value)})

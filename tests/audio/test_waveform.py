@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,17 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_folder(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["a\0.wav", 5000 * "a"])
+def test_paths_that_no_file_can_have(path: str) -> None:
+    assert refusal(path).startswith(f"{path}: cannot be read (")
+
+
+def test_a_pipe_is_refused_by_name(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, open(writing, "wb"):
+        assert "is a pipe or another stream" in refusal(pipe)
 
 
 @pytest.mark.parametrize(

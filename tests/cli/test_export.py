@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from alm_prompt.cli.main import main
+from alm_prompt.errors import AlmPromptError
 
 
 def test_class_embeddings_of_an_adapter(adapter, tmp_path, capsys):
@@ -32,6 +33,18 @@ def test_refused_before_anything_is_written(adapter, tmp_path, refused, monkeypa
     monkeypatch.setattr("alm_prompt.export.find_spec", lambda name: None)
     assert "pip install" in refused("export", adapter, tmp_path / "out", "--onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_failed_can_be_repeated(adapter, tmp_path, refused, monkeypatch):
+    def fail(model, feature_extractor, path):
+        path.write_bytes(b"half")
+        raise AlmPromptError("the ONNX file differs")
+
+    monkeypatch.setattr("alm_prompt.export.find_spec", lambda name: object())
+    monkeypatch.setattr("alm_prompt.export.export_audio_tower", fail)
+    for _ in range(2):
+        assert "the ONNX file differs" in refused("export", adapter, tmp_path / "out", "--onnx")
+    assert not any((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow

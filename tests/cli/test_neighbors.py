@@ -348,6 +348,16 @@ def test_models_that_cannot_be_used_are_named(chat: Path, tmp_path: Path, refuse
     assert not output.exists()
 
 
+def test_no_advice_to_run_what_a_pickle_holds(chat: Path, tmp_path: Path, refused: Refused) -> None:
+    folder = shutil.copytree(chat, tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    for content in (b"\x80\x02garbage", b""):
+        (folder / "pytorch_model.bin").write_bytes(content)
+        error = refused(*ask(folder, tmp_path / "out.json"))
+        assert f"--llm {str(folder)!r} (a folder or a Hub id) cannot be opened" in error
+        assert "weights_only" not in error
+
+
 def test_code_of_a_repository_is_not_run(chat: Path, tmp_path: Path, refused: Refused) -> None:
     folder = tmp_path / "coded"
     folder.mkdir()

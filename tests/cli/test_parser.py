@@ -33,6 +33,13 @@ def test_yaml_sets_defaults_and_flags_win(parser: CommandParser, tmp_path: Path)
     assert data.fold_column is None
 
 
+def test_names_that_yaml_1_1_takes_for_times_and_dates_are_words(parser: CommandParser, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", "data: sounds\nshots: 010\nclasses: [1:30, 2024-01-01, 1_000]\n")
+    data, training, _, _ = parser.parse(["--config", config])
+    assert data.classes == ["1:30", "2024-01-01", "1_000"]
+    assert training.shots == 10
+
+
 def test_required_flags_stay_required_beside_a_config(parser: CommandParser, tmp_path: Path) -> None:
     config = write(tmp_path / "run.yaml", "output_dir: out\n")
     with pytest.raises(AlmPromptError, match="data"):
@@ -73,7 +80,12 @@ def test_unknown_flag_names_the_nearest(parser: CommandParser) -> None:
         ("data: [unclosed", "cannot be read"),
         ("data: a\nshots: 2\nshots: 4", r"run\.yaml: cannot be read \(line 3: key 'shots' is in line 2 already"),
         ("batch_size: 2\nbatch-size: 4", r"run\.yaml: key 'batch_size' is there twice"),
-        ("classes: [true, no]", "quote it"),
+        ("classes: [true, no]", "'classes': YAML read an item as True, not as a word; quote it"),
+        ("classes: [dog, ~]", "'classes': YAML read an item as None, not as a word; quote it"),
+        ("classes: [a sound: dog]", "quote it"),
+        ("shots: " + 5000 * "9", "cannot be read"),
+        ("classes: " + 3000 * "[", "cannot be read"),
+        ("shots: !!bool many", "cannot be read"),
         ("data: !!python/object/apply:os.getcwd []", "cannot be read"),
     ],
 )

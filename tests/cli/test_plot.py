@@ -78,7 +78,13 @@ def test_bad_input_is_one_line(adapter: Path, results: Path, tmp_path: Path, ref
     assert "key=value" in refused("plot", "shots", *rows, "--only", "ESC50")
     assert "no row has this value" in refused("plot", "shots", *rows, "--only", "dataset=ESC10")
     assert "no figure 'f1'" in refused("plot", "shots", *rows, "--figure", "f1")
+    for damaged in ('{"log_his', "[]", "{}"):
+        (tmp_path / "trainer_state.json").write_text(damaged)
+        assert "trainer_state.json is damaged" in refused("plot", "losses", "--run", tmp_path, "--output", picture)
     assert not picture.exists()
+    (tmp_path / "b.png").mkdir()
+    folder = ("--output", tmp_path / "b.png", "--overwrite")
+    assert "is a folder; name a file, such as" in refused("plot", "shots", "--results", results, *folder)
     picture.write_bytes(b"mine")
     assert "--overwrite" in refused("plot", "shots", *rows)
     assert picture.read_bytes() == b"mine"

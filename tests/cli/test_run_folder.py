@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from alm_prompt.cli.run_folder import (
     MEASUREMENT_PARTS,
     TRAINING_PARTS,
     check_output_dir,
+    check_settings,
     open_output_dir,
+    write_settings,
 )
 from alm_prompt.errors import AlmPromptError
 
@@ -54,6 +57,31 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("keep")
     open_output_dir(tmp_path, TRAINING_PARTS, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_replacement_that_was_killed_is_not_resumed_as_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    write_settings(tmp_path, {"seed": 0})
+    (tmp_path / "checkpoint-10").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", kill)
+    with pytest.raises(KeyboardInterrupt):
+        open_output_dir(tmp_path, TRAINING_PARTS, overwrite=True)
+    with pytest.raises(AlmPromptError, match="begun with another seed"):
+        check_settings(tmp_path, {"seed": 1})
+
+
+@pytest.mark.parametrize("settings", [None, "[]", "{"])
+def test_checkpoints_without_settings_are_not_resumed(tmp_path: Path, settings: str | None) -> None:
+    if settings is not None:
+        (tmp_path / "settings.json").write_text(settings)
+    check_settings(tmp_path, {"seed": 1})
+    (tmp_path / "checkpoint-10").mkdir()
+    with pytest.raises(AlmPromptError, match=r"--resume: .* holds checkpoints, but no settings.json"):
+        check_settings(tmp_path, {"seed": 1})
 
 
 def test_unwritable_and_blocked_folders_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import logging
 import shutil
 from collections import Counter
@@ -237,6 +238,17 @@ def test_files_that_agree_in_size_and_middle_are_told_apart(tmp_path: Path) -> N
         samples[0] = first
         soundfile.write(tmp_path / label / "x.wav", samples, 8_000)
     check_labels(load_folder(tmp_path))
+
+
+def test_a_file_that_may_not_be_read_is_named(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The rights of a file would not stop a test that runs as root.
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    shutil.copy(sounds / "dog" / "1.wav", sounds / "rain" / "2.wav")
+    clips = load_folder(sounds)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert ".wav: cannot be read (Permission denied)" in refusal(check_labels, clips)
 
 
 def test_unreadable_clips_are_listed_by_name(sounds: Path) -> None:

@@ -176,6 +176,24 @@ def test_hub_clips_without_own_paths_are_named_by_row(root: Path) -> None:
     assert [clip.clip_id for clip in load_hub_dataset(nameless)] == [f"row {index:08d}" for index in range(4)]
 
 
+def test_hub_clips_with_absolute_and_relative_paths_are_named_by_row(root: Path) -> None:
+    dataset = hub_dataset(root, embedded=True).cast_column("audio", Audio(decode=False))
+    paths = iter(["/downloads/1.wav", "2.flac", "3.wav", "4.ogg"])
+    mixed = dataset.map(lambda row: {"audio": {"bytes": row["audio"]["bytes"], "path": next(paths)}})
+    assert [clip.clip_id for clip in load_hub_dataset(mixed)] == [f"row {index:08d}" for index in range(4)]
+
+
+def test_a_clip_of_the_hub_is_fetched_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = load_hub_dataset(hub_dataset(root, embedded=True))[2]
+    fetched = []
+    fetch = Dataset.__getitem__
+    monkeypatch.setattr(Dataset, "__getitem__", lambda self, row: fetched.append(row) or fetch(self, row))
+    read_waveform(clip.source, target_rate=8_000)
+    assert fetched == [2]
+    content_hash(clip.source)
+    assert fetched == [2, 2]
+
+
 def test_hub_refusals(root: Path) -> None:
     dataset = hub_dataset(root, embedded=False)
     assert "has the splits train, test" in refusal(load_hub_dataset, DatasetDict(train=dataset, test=dataset))

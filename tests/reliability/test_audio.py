@@ -12,6 +12,7 @@ import soundfile
 from alm_prompt import AlmPromptError
 from alm_prompt.audio import waveform
 from alm_prompt.audio.waveform import read_channels, read_waveform
+from alm_prompt.data import AudioClips, Clip, check_readable
 
 
 @pytest.mark.usefixtures("capfd")  # The decoder of mp3 writes its own notes on standard error.
@@ -40,6 +41,7 @@ def test_hours_in_a_small_file(monkeypatch):
     for read in (partial(read_waveform, target_rate=16_000), read_channels):
         with pytest.raises(AlmPromptError, match="more than 150,000 samples are too many at once"):
             read(file.getvalue())
+    check_readable(AudioClips([Clip({"bytes": file.getvalue()}, "silence", "long")]))
     assert len(read_waveform(file.getvalue(), target_rate=16_000, max_seconds=2)) == 32_000
     assert len(read_waveform(file.getvalue(), target_rate=8_000)) == 100_000
 

@@ -36,9 +36,6 @@ WORLD_CLASSES: dict[str, Pattern] = {
     "telephone ringing": Pattern("bell", "high", "", "fast"),
 }
 
-# The bundled tiny model, which was pre-trained on the stream of the same world.
-TINY_MODEL = Path(__file__).resolve().parents[2] / "assets" / "tiny_alm"
-
 _MICROPHONE_HZ = (3000.0, 8000.0)
 _SNR_DB = (0.0, 15.0)
 _GAIN_DB = (-24.0, 0.0)
