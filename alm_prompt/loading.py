@@ -17,6 +17,7 @@ from . import methods  # noqa: F401 (registers the methods that an adapter may b
 from .errors import AlmPromptError
 from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config
 from .hub.escaping import plain
+from .methods.layer import PromptedClassHead
 from .models import AlmForAudioClassification
 
 
@@ -40,7 +41,8 @@ def load_adapter(
         `backbone` that has some).
 
     Raises:
-        AlmPromptError: the adapter or its backbone cannot be found or opened, or one is damaged or not of the other.
+        AlmPromptError: the adapter or its backbone cannot be found or opened, one is damaged or not of the other, or
+            an open `backbone` has an adapter already.
     """
     folder = adapter_folder(adapter, revision=revision, token=token)
     if backbone is None:
@@ -83,8 +85,16 @@ def attach_adapter(model: AlmForAudioClassification, folder: Path, name: str) ->
         name: what to call it in an error.
 
     Raises:
-        AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
+        AlmPromptError: the model has an adapter already, or none is there, of an unknown type, of another model, or
+            damaged.
     """
+    if isinstance(model.class_head, PromptedClassHead):
+        # PEFT would change that adapter in place, even with one that is then refused.
+        raise AlmPromptError(
+            f"adapter {name!r} cannot be opened: the model has an adapter already; take that one off with "
+            "PeftModel.unload(), add this one to it with PeftModel.load_adapter(path, adapter_name), or open the "
+            "model anew"
+        )
     read_config(folder)
     if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise AlmPromptError(f"adapter {name!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")

@@ -243,7 +243,7 @@ def test_backbone_from_a_local_folder_is_left_out_or_named(hub, bundled, tmp_pat
     assert "was opened from the local folder" in caplog.text
     assert not any(str(tmp_path).encode() in content for content in hub.files(REPO).values())
     assert "names None as its backbone" in refused(load_adapter, REPO)
-    assert load_adapter(REPO, backbone=alm).class_names == ["hand drum", "police siren"]
+    assert load_adapter(REPO, backbone=model.unload()).class_names == ["hand drum", "police siren"]
     push_adapter(tmp_path / "adapter", REPO, base_model="user/backbone")
     assert json.loads(hub.files(REPO)["adapter_config.json"])["base_model_name_or_path"] == "user/backbone"
     assert "base_model: user/backbone\n" in hub.files(REPO)["README.md"].decode()

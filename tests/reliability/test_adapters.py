@@ -134,6 +134,17 @@ def test_a_refused_adapter_leaves_the_model_as_it_was(make_tiny_alm, adapter, au
     get_peft_model(model, PalmPromptConfig())
 
 
+def test_an_adapter_that_is_open_stays_as_it_is(make_tiny_alm, adapter, audio_batch, tmp_path):
+    model = make_tiny_alm()
+    adapted = load_adapter(adapter, backbone=model)
+    expected = adapted(**audio_batch).logits
+    other = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4, ctx_init="dog")))
+    other.save_pretrained(tmp_path / "other")
+    assert "the model has an adapter already" in refusal(tmp_path / "other", model)
+    assert torch.equal(adapted(**audio_batch).logits, expected)
+    assert load_adapter(tmp_path / "other", backbone=adapted.unload()).class_names == adapted.class_names
+
+
 def test_mutations_are_drawn_from_the_seed(faults):
     mutations = faults("mutations")
 
