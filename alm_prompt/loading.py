@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from . import methods  # noqa: F401 (registers the methods that an adapter may be of)
 from .errors import AlmPromptError
-from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config
+from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config, shared_name
 from .hub.escaping import plain
 from .methods.layer import PromptedClassHead
 from .models import AlmForAudioClassification
@@ -121,10 +121,16 @@ def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> tuple[str,
             no folder of this machine.
     """
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
-    if not isinstance(name, str) or not name or not (Path(adapter).is_dir() or is_repo_id(name)):
+    local = Path(adapter).is_dir()
+    if not isinstance(name, str) or not name or not (local or is_repo_id(name)):
         raise AlmPromptError(
             f"adapter {str(adapter)!r} names {name!r} as its backbone; give the one it was trained on (backbone=, or "
             "--model)"
+        )
+    if not local and shared_name(name) is None:
+        raise AlmPromptError(
+            f"adapter {str(adapter)!r} of the Hub names {name!r} as its backbone, which would be opened from the "
+            "folder of that name here; give the one it was trained on (backbone=, or --model)"
         )
     if revision is not None and not isinstance(revision, str):
         raise AlmPromptError(

@@ -1,6 +1,6 @@
 """What lies beside an adapter's numbers (checksum, results, model card), and how all of it goes to the Hub."""
 
-from .backbones import TINY, TINY_FOLDER, is_repo_id, recorded_name, shared_name
+from .backbones import TINY, TINY_FOLDER, is_repo_id, lasting_name, recorded_name, shared_name
 from .card import CARD_NAME, write_card
 from .checksum import check_weights, file_sha256
 from .failures import hub_failures
@@ -20,6 +20,7 @@ __all__ = [
     "file_sha256",
     "hub_failures",
     "is_repo_id",
+    "lasting_name",
     "push_adapter",
     "read_config",
     "record_results",

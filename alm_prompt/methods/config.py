@@ -20,6 +20,7 @@ from ..hub import (
     check_weights,
     file_sha256,
     hub_failures,
+    lasting_name,
     recorded_name,
     write_card,
 )
@@ -155,8 +156,8 @@ class PromptConfig(PeftConfig):
             write_card(folder)
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as a dict, with the bundled model under the name that it has on every machine."""
-        return super().to_dict() | {"base_model_name_or_path": recorded_name(self.base_model_name_or_path)}
+        """Settings as a dict, with the backbone under a name that holds from every folder."""
+        return super().to_dict() | {"base_model_name_or_path": lasting_name(self.base_model_name_or_path)}
 
     def build(self) -> PromptMethod:
         """The computation with these settings."""

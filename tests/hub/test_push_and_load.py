@@ -250,6 +250,28 @@ def test_backbone_from_a_local_folder_is_left_out_or_named(hub, bundled, tmp_pat
     assert "no Hub id" in refused(push_adapter, tmp_path / "adapter", REPO, base_model="../backbone")
 
 
+def test_backbone_of_a_relative_path_is_the_same_from_everywhere(hub, bundled, tmp_path, monkeypatch):
+    bundled().save_pretrained(tmp_path / "models" / "own")
+    monkeypatch.chdir(tmp_path)
+    alm = AlmForAudioClassification.from_pretrained("models/own", class_names=["hand drum", "police siren"])
+    get_peft_model(alm, CoOpPromptConfig(n_ctx=2)).save_pretrained("adapter")
+    monkeypatch.chdir("/")
+    assert load_adapter(tmp_path / "adapter").class_names == ["hand drum", "police siren"]
+    push_adapter(tmp_path / "adapter", REPO)
+    assert json.loads(hub.files(REPO)["adapter_config.json"])["base_model_name_or_path"] is None
+    assert not any(b"models/own" in content for content in hub.files(REPO).values())
+
+
+def test_name_of_a_folder_here_is_not_taken_from_a_stranger(hub, model, bundled, tmp_path, monkeypatch, refused):
+    model.push_to_hub(REPO)
+    config = json.loads(hub.files(REPO)["adapter_config.json"]) | {"base_model_name_or_path": "models/private"}
+    hub.commit(REPO, "main", {"adapter_config.json": json.dumps(config).encode()})
+    bundled().save_pretrained(tmp_path / "models" / "private")
+    monkeypatch.chdir(tmp_path)
+    assert "names 'models/private' as its backbone, which would be opened from" in refused(load_adapter, REPO)
+    assert load_adapter(REPO, backbone="models/private").class_names == model.class_names
+
+
 def test_adapter_of_a_stranger_names_no_folder(hub, model, refused):
     model.push_to_hub(REPO)
     config = json.loads(hub.files(REPO)["adapter_config.json"])
