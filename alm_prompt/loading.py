@@ -15,7 +15,18 @@ from safetensors import SafetensorError
 
 from . import methods  # noqa: F401 (registers the methods that an adapter may be of)
 from .errors import AlmPromptError
-from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config, shared_name
+from .hub import (
+    LARGEST_CONFIG,
+    LARGEST_WEIGHTS,
+    TINY,
+    TINY_FOLDER,
+    fetch_file,
+    file_sha256,
+    hub_failures,
+    is_repo_id,
+    read_config,
+    shared_name,
+)
 from .hub.escaping import plain
 from .methods.layer import PromptedClassHead
 from .models import AlmForAudioClassification
@@ -58,21 +69,21 @@ def adapter_folder(adapter: str | Path, *, revision: str | None = None, token: s
     """The local folder of an adapter; from the Hub its config and weights, of one commit, are fetched if need be.
 
     Raises:
-        AlmPromptError: there is no such adapter, or it cannot be fetched.
+        AlmPromptError: there is no such adapter, it cannot be fetched or is too large, or its config is none of ours.
     """
     if Path(adapter).is_dir():
         return Path(adapter)
     if not is_repo_id(str(adapter)):
         raise AlmPromptError(f"adapter {str(adapter)!r} is neither a folder nor a Hub id of the form user/name")
     with hub_failures(f"adapter {str(adapter)!r} cannot be opened", revision=revision):
-        config = Path(hf_hub_download(str(adapter), CONFIG_NAME, revision=revision, token=token))
-        # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
-        where = {"repo_id": str(adapter), "revision": config.parent.name, "token": token}
-        weights = Path(hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, **where))
+        config = fetch_file(str(adapter), CONFIG_NAME, LARGEST_CONFIG, revision=revision, token=token)
         expected = read_config(config.parent).get("weights_sha256")
+        # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
+        where = {"revision": config.parent.name, "token": token}
+        weights = fetch_file(str(adapter), SAFETENSORS_WEIGHTS_NAME, LARGEST_WEIGHTS, **where)
         if expected not in (None, file_sha256(weights)) and not constants.HF_HUB_OFFLINE:
             # Else what was damaged on the way would stay in the cache for good.
-            hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, force_download=True, **where)
+            hf_hub_download(str(adapter), SAFETENSORS_WEIGHTS_NAME, force_download=True, **where)
     return config.parent
 
 

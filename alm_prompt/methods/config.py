@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from huggingface_hub import hf_hub_download
 from peft import PeftConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 
 from ..errors import AlmPromptError
 from ..hub import (
+    LARGEST_WEIGHTS,
     TINY,
     TINY_FOLDER,
     AdapterResults,
     check_weights,
+    fetch_file,
     file_sha256,
     hub_failures,
     lasting_name,
@@ -109,10 +110,12 @@ class PromptConfig(PeftConfig):
         if not folder.is_dir():
             options = cls._split_kwargs(kwargs)[0]
             with hub_failures(f"adapter {pretrained_model_name_or_path!r} cannot be opened"):
-                weights = Path(
-                    hf_hub_download(
-                        pretrained_model_name_or_path, SAFETENSORS_WEIGHTS_NAME, subfolder=subfolder, **options
-                    )
+                weights = fetch_file(
+                    pretrained_model_name_or_path,
+                    SAFETENSORS_WEIGHTS_NAME,
+                    LARGEST_WEIGHTS,
+                    subfolder=subfolder,
+                    **options,
                 )
         elif (folder / WEIGHTS_NAME).is_file() and not weights.is_file():
             raise AlmPromptError(

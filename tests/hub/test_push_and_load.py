@@ -186,12 +186,32 @@ def test_what_is_not_there_is_named(hub, model, refused):
     hub.create("user/other")
     hub.commit("user/other", "main", {"config.json": b"{}"})
     assert "'user/other' cannot be opened: the repository holds no adapter" in refused(load_adapter, "user/other")
-    hub.commit("user/other", "main", {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.bin": b"x"})
+    hub.commit("user/other", "main", {"adapter_config.json": b'{"peft_type": "ALM_COOP"}', "adapter_model.bin": b"x"})
     assert "lacks adapter_config.json or adapter_model.safetensors" in refused(load_adapter, "user/other")
-    hub.commit("user/other", "main", {"adapter_model.safetensors": b"x"})
-    assert "'LORA' is no prompt method" in refused(load_adapter, "user/other")
     model.push_to_hub(REPO)
     assert "no revision 'v9'" in refused(load_adapter, REPO, revision="v9")
+
+
+def fetched(hub):
+    return {path.rpartition("/")[2] for method, path in hub.requests if method == "GET"}
+
+
+def test_weights_of_other_adapters_are_not_fetched(hub, refused):
+    hub.create("user/lora")
+    files = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": b"x"}
+    hub.commit("user/lora", "main", files)
+    assert "'LORA' is no prompt method" in refused(load_adapter, "user/lora")
+    assert fetched(hub) == {"adapter_config.json"}
+
+
+def test_sizes_are_looked_at_before_files_are_fetched(hub, model, bundled, refused):
+    model.push_to_hub(REPO)
+    hub.sizes["adapter_model.safetensors"] = 2**28 + 1
+    assert "adapter_model.safetensors of 'user/bells' has 268,435,457 bytes" in refused(load_adapter, REPO)
+    assert "has 268,435,457 bytes" in refused(PeftModel.from_pretrained, bundled(), REPO)
+    assert fetched(hub) == {"adapter_config.json"}
+    hub.sizes["adapter_config.json"] = 2**22 + 1
+    assert "adapter_config.json of 'user/bells' has 4,194,305 bytes" in refused(load_adapter, REPO)
 
 
 @pytest.mark.parametrize("where", [pytest.param("/objects/", marks=pytest.mark.slow), "/commit/"])
