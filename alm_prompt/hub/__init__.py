@@ -6,7 +6,7 @@ from .checksum import LARGEST_WEIGHTS, check_weights, file_sha256
 from .failures import hub_failures
 from .fetching import fetch_file
 from .push import LARGEST_CONFIG, push_adapter, read_config
-from .record import record_results
+from .record import earlier_results, record_results
 from .results import RESULTS_NAME, AdapterResults, Figure, Measurement
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Figure",
     "Measurement",
     "check_weights",
+    "earlier_results",
     "fetch_file",
     "file_sha256",
     "hub_failures",

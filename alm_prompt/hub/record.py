@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AlmPromptError
 from .card import write_card
@@ -52,3 +53,22 @@ def record_results(
     results.add(measurement)
     results.save(folder)
     write_card(folder)
+
+
+def earlier_results(folder: Path, settings: Mapping[str, Any]) -> AdapterResults:
+    """Results that lie in a folder, if the adapter there has these settings; empty ones otherwise.
+
+    Args:
+        folder: it need not be there.
+        settings: values by name in the config, among them the checksum of the weights.
+
+    Raises:
+        AlmPromptError: the results are not of this form.
+    """
+    try:
+        saved = read_config(folder)
+    except AlmPromptError:
+        return AdapterResults()
+    wanted = json.loads(json.dumps(settings))
+    same = all(saved.get(name) == value for name, value in wanted.items())
+    return AdapterResults.load(folder) if same else AdapterResults()

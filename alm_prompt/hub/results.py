@@ -91,6 +91,18 @@ class AdapterResults:
         """Add a measurement, in place of an earlier one of the same."""
         self.measurements = [known for known in self.measurements if not measurement.answers(known)] + [measurement]
 
+    def after(self, earlier: AdapterResults) -> AdapterResults:
+        """Both together, of one adapter; where they disagree, it is as these say."""
+        both = AdapterResults(
+            training=self.training or earlier.training,
+            measurements=list(earlier.measurements),
+            datasets=self.datasets or earlier.datasets,
+            license=self.license or earlier.license,
+        )
+        for measurement in self.measurements:
+            both.add(measurement)
+        return both
+
     def save(self, folder: Path) -> None:
         """Write `results.json` into an adapter's folder."""
         write_whole(folder / RESULTS_NAME, self.to_json().encode())

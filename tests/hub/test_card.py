@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from peft import get_peft_model
 
@@ -15,6 +16,7 @@ from alm_prompt import (
     AlmTrainer,
     AlmTrainingArguments,
     CoOpPromptConfig,
+    load_adapter,
     methods,
     record_results,
 )
@@ -165,6 +167,28 @@ def test_trainer_tells_what_it_did_and_measured(make_tiny_alm, audio_batch, tmp_
     trainer.train()
     saved(model, tmp_path / "adapter")
     assert AdapterResults.load(tmp_path / "adapter").measurements == []
+
+
+def figures(folder):
+    return [list(entry.figures) for entry in AdapterResults.load(folder).measurements]
+
+
+def test_what_was_measured_is_kept_while_the_numbers_are(adapter, model, tmp_path):
+    record_results(adapter, {"accuracy": 0.5}, dataset="user/sounds")
+    assert "50.0" in saved(model, adapter)[1]
+    again = load_adapter(adapter)
+    record_results(again, {"h": 0.25})
+    for folder in (adapter, tmp_path / "copy"):
+        assert "50.0" in saved(again, folder)[1]
+        assert figures(folder) == [["accuracy"], ["h"]]
+    other = load_adapter(adapter)
+    other.peft_config["default"].alpha = 0.25
+    assert "Nothing was measured." in saved(other, tmp_path / "other")[1]
+    other = load_adapter(adapter)
+    with torch.no_grad():
+        next(value for name, value in other.named_parameters() if "learned_" in name).add_(1)
+    for folder in (tmp_path / "other", adapter):
+        assert "Nothing was measured." in saved(other, folder)[1]
 
 
 HOSTILE = [
