@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub.utils import WeakFileLock
+
 from ..errors import AlmPromptError
 from .card import write_card
 from .push import read_config
@@ -14,6 +16,8 @@ from .results import AdapterResults, Figure, Measurement
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+LOCK_NAME = ".results.lock"
 
 
 def record_results(
@@ -49,10 +53,12 @@ def record_results(
         return
     folder = Path(adapter)
     read_config(folder)
-    results = AdapterResults.load(folder)
-    results.add(measurement)
-    results.save(folder)
-    write_card(folder)
+    # Several may measure one adapter at the same time, each on data of its own.
+    with WeakFileLock(folder / LOCK_NAME):
+        results = AdapterResults.load(folder)
+        results.add(measurement)
+        results.save(folder)
+        write_card(folder)
 
 
 def earlier_results(folder: Path, settings: Mapping[str, Any]) -> AdapterResults:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -128,6 +130,19 @@ def test_measurements_of_one_data_set_stay_apart(adapter):
         for result in entry["results"]
     }
     assert found == measured
+
+
+def test_measurements_at_the_same_time_are_all_kept(adapter):
+    names = [f"user/{number}" for number in range(8)]
+    start = Barrier(len(names))
+
+    def measure(name):
+        start.wait()
+        record_results(adapter, {"accuracy": 0.5}, dataset=name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(measure, names))
+    assert {entry.dataset for entry in AdapterResults.load(adapter).measurements} == set(names)
 
 
 def test_nothing_measured_is_said(adapter):
