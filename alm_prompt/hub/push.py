@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import get_token
@@ -127,9 +129,24 @@ def _stage(
 def _check_paths(file: Path, backbone: str | None) -> None:
     """Refuse a file that names this machine's folders, and with them perhaps its user."""
     text = file.read_text(encoding="utf-8")
+    # Parsed: in the file a letter may stand as its escape.
+    said = [text] if file.suffix != ".json" else list(_strings(json.loads(text)))
     for folder in (backbone, str(Path.home())):
-        if folder is not None and Path(folder).is_absolute() and len(Path(folder).parts) > 1 and folder in text:
+        if folder is None or not Path(folder).is_absolute() or len(Path(folder).parts) == 1:
+            continue
+        # Another folder may begin with its name.
+        named = re.compile(rf"{re.escape(str(Path(folder)))}(?![\w-]|\.\w)")
+        if any(map(named.search, said)):
             raise AlmPromptError(f"{file.name} names the folder {folder} of this machine; take it out before pushing")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, names among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def _copy(source: Path, target: Path, name: str) -> None:

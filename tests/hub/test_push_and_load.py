@@ -316,6 +316,29 @@ def test_folders_that_are_no_adapter_are_not_pushed(hub, adapter, tmp_path, refu
     assert not hub.requests
 
 
+@pytest.mark.parametrize(
+    ("home", "said", "private"),
+    [
+        ("/home/jörg", "/home/jörg/data/secret.wav", True),
+        ("/home/jörg", {"/home/jörg": ["deep"]}, True),
+        ("/home/al", ["one", "in /home/al."], True),
+        ("/home/al", "/home/al\nand more", True),
+        ("/home/al", "/home/alice_project", False),
+        ("/home/al", "/home/al.old/x", False),
+        ("/root", "https://example.org/root-cause", False),
+    ],
+)
+def test_folders_of_this_machine_are_not_pushed(home, said, private, hub, adapter, monkeypatch, refused):
+    monkeypatch.setenv("HOME", home)
+    path = adapter / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"note": said}}))
+    if private:
+        assert f"results.json names the folder {home}" in refused(push_adapter, adapter, REPO)
+        assert not hub.requests
+    else:
+        assert push_adapter(adapter, REPO).startswith(hub.url)
+
+
 def test_other_adapters_are_pushed_as_peft_does(hub):
     layer = torch.nn.Sequential(torch.nn.Linear(2, 2))
     get_peft_model(layer, LoraConfig(target_modules=["0"], r=1)).push_to_hub("user/lora")
