@@ -5,7 +5,8 @@ from .card import CARD_NAME, write_card
 from .checksum import LARGEST_WEIGHTS, check_weights, file_sha256
 from .failures import hub_failures
 from .fetching import fetch_file
-from .push import LARGEST_CONFIG, push_adapter, read_config
+from .push import push_adapter
+from .reading import LARGEST_CONFIG, read_config
 from .record import earlier_results, record_results
 from .results import RESULTS_NAME, AdapterResults, Figure, Measurement
 

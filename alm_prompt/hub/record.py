@@ -11,7 +11,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from ..errors import AlmPromptError
 from .card import write_card
-from .push import read_config
+from .reading import read_config, read_valid_config
 from .results import AdapterResults, Figure, Measurement
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def record_results(
         protocol: how it was measured, in a few words.
 
     Raises:
-        AlmPromptError: there is no adapter, or a figure is no share.
+        AlmPromptError: there is no adapter, a figure is no share, or what lies in the folder cannot be read; nothing
+            was written.
     """
     measured = {name: Figure.of(values) for name, values in figures.items()}
     for name, figure in measured.items():
@@ -52,13 +53,12 @@ def record_results(
         config.results.add(measurement)
         return
     folder = Path(adapter)
-    read_config(folder)
+    read_valid_config(folder)
     # Several may measure one adapter at the same time, each on data of its own.
     with WeakFileLock(folder / LOCK_NAME):
         results = AdapterResults.load(folder)
         results.add(measurement)
-        results.save(folder)
-        write_card(folder)
+        write_card(folder, results=results)
 
 
 def earlier_results(folder: Path, settings: Mapping[str, Any]) -> AdapterResults:

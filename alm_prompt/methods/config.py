@@ -163,8 +163,7 @@ class PromptConfig(PeftConfig):
         results = self._known_results(folder)
         super().save_pretrained(save_directory, **kwargs)
         if weights.is_file():
-            results.save(folder)
-            write_card(folder)
+            write_card(folder, results=results)
 
     def _known_results(self, folder: Path) -> AdapterResults:
         """Results in memory, in the folder to save into and in the one that the adapter was opened from."""

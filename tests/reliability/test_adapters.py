@@ -115,7 +115,7 @@ def test_files_without_end(make_tiny_alm, adapter):
     """Sparse files: they cost no disk, but would cost all memory."""
     with (adapter / CONFIG).open("rb+") as file:
         file.truncate(2**35)
-    assert "more than the 4,194,304 that a config may have" in refusal(adapter, make_tiny_alm())
+    assert "more than the 4,194,304 that it may have" in refusal(adapter, make_tiny_alm())
     rewritten = get_peft_model(make_tiny_alm(), PalmPromptConfig())
     rewritten.save_pretrained(adapter)
     with (adapter / WEIGHTS).open("rb+") as file:
