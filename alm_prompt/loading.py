@@ -15,8 +15,20 @@ from safetensors import SafetensorError
 
 from . import methods  # noqa: F401 (registers the methods that an adapter may be of)
 from .errors import AlmPromptError
-from .hub import TINY, TINY_FOLDER, file_sha256, hub_failures, is_repo_id, read_config
+from .hub import (
+    LARGEST_CONFIG,
+    LARGEST_WEIGHTS,
+    TINY,
+    TINY_FOLDER,
+    fetch_file,
+    file_sha256,
+    hub_failures,
+    is_repo_id,
+    read_config,
+    shared_name,
+)
 from .hub.escaping import plain
+from .methods.layer import PromptedClassHead
 from .models import AlmForAudioClassification
 
 
@@ -40,7 +52,8 @@ def load_adapter(
         `backbone` that has some).
 
     Raises:
-        AlmPromptError: the adapter or its backbone cannot be found or opened, or one is damaged or not of the other.
+        AlmPromptError: the adapter or its backbone cannot be found or opened, one is damaged or not of the other, or
+            an open `backbone` has an adapter already.
     """
     folder = adapter_folder(adapter, revision=revision, token=token)
     if backbone is None:
@@ -56,21 +69,21 @@ def adapter_folder(adapter: str | Path, *, revision: str | None = None, token: s
     """The local folder of an adapter; from the Hub its config and weights, of one commit, are fetched if need be.
 
     Raises:
-        AlmPromptError: there is no such adapter, or it cannot be fetched.
+        AlmPromptError: there is no such adapter, it cannot be fetched or is too large, or its config is none of ours.
     """
     if Path(adapter).is_dir():
         return Path(adapter)
     if not is_repo_id(str(adapter)):
         raise AlmPromptError(f"adapter {str(adapter)!r} is neither a folder nor a Hub id of the form user/name")
     with hub_failures(f"adapter {str(adapter)!r} cannot be opened", revision=revision):
-        config = Path(hf_hub_download(str(adapter), CONFIG_NAME, revision=revision, token=token))
-        # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
-        where = {"repo_id": str(adapter), "revision": config.parent.name, "token": token}
-        weights = Path(hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, **where))
+        config = fetch_file(str(adapter), CONFIG_NAME, LARGEST_CONFIG, revision=revision, token=token)
         expected = read_config(config.parent).get("weights_sha256")
+        # The folder of a snapshot is named after its commit; the branch may have moved on in the meantime.
+        where = {"revision": config.parent.name, "token": token}
+        weights = fetch_file(str(adapter), SAFETENSORS_WEIGHTS_NAME, LARGEST_WEIGHTS, **where)
         if expected not in (None, file_sha256(weights)) and not constants.HF_HUB_OFFLINE:
             # Else what was damaged on the way would stay in the cache for good.
-            hf_hub_download(filename=SAFETENSORS_WEIGHTS_NAME, force_download=True, **where)
+            hf_hub_download(str(adapter), SAFETENSORS_WEIGHTS_NAME, force_download=True, **where)
     return config.parent
 
 
@@ -83,8 +96,16 @@ def attach_adapter(model: AlmForAudioClassification, folder: Path, name: str) ->
         name: what to call it in an error.
 
     Raises:
-        AlmPromptError: no adapter there, of an unknown type, of another model, or damaged.
+        AlmPromptError: the model has an adapter already, or none is there, of an unknown type, of another model, or
+            damaged.
     """
+    if isinstance(model.class_head, PromptedClassHead):
+        # PEFT would change that adapter in place, even with one that is then refused.
+        raise AlmPromptError(
+            f"adapter {name!r} cannot be opened: the model has an adapter already; take that one off with "
+            "PeftModel.unload(), add this one to it with PeftModel.load_adapter(path, adapter_name), or open the "
+            "model anew"
+        )
     read_config(folder)
     if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise AlmPromptError(f"adapter {name!r} holds no {SAFETENSORS_WEIGHTS_NAME}; no other format is read")
@@ -111,10 +132,16 @@ def recorded_backbone(adapter: str | Path, config: dict[str, Any]) -> tuple[str,
             no folder of this machine.
     """
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
-    if not isinstance(name, str) or not name or not (Path(adapter).is_dir() or is_repo_id(name)):
+    local = Path(adapter).is_dir()
+    if not isinstance(name, str) or not name or not (local or is_repo_id(name)):
         raise AlmPromptError(
             f"adapter {str(adapter)!r} names {name!r} as its backbone; give the one it was trained on (backbone=, or "
             "--model)"
+        )
+    if not local and shared_name(name) is None:
+        raise AlmPromptError(
+            f"adapter {str(adapter)!r} of the Hub names {name!r} as its backbone, which would be opened from the "
+            "folder of that name here; give the one it was trained on (backbone=, or --model)"
         )
     if revision is not None and not isinstance(revision, str):
         raise AlmPromptError(

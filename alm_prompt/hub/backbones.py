@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -11,8 +12,15 @@ TINY_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "tiny_alm"
 
 
 def recorded_name(name: str | None) -> str | None:
-    """The name to write into an adapter: as it was given, but the bundled model's is the same on every machine."""
+    """The name to write down: as it was given, but the bundled model's is the same on every machine."""
     return TINY if name and Path(name).absolute() == TINY_FOLDER else name
+
+
+def lasting_name(name: str | None) -> str | None:
+    """The name to write into an adapter: the same, but a folder's holds wherever the adapter is opened from."""
+    known = recorded_name(name)
+    # From elsewhere a relative path would be the Hub id of whoever registers it.
+    return str(Path(known).absolute()) if known and known != TINY and os.path.isdir(known) else known
 
 
 def is_hub_id(name: str | None) -> bool:

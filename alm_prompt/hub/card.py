@@ -13,13 +13,16 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Template
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors import safe_open
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError, safe_open
+from yaml import YAMLError
 
+from ..errors import AlmPromptError
 from ..files import write_whole
 from ..registry import METHODS, method_name
 from .backbones import TINY, is_hub_id, shared_name
 from .escaping import cell, code, plain
+from .reading import read_bounded, read_config
 from .results import AdapterResults, Figure, Measurement
 
 CARD_NAME = "README.md"
@@ -51,32 +54,65 @@ OTHER_FIELDS |= {"inference_mode", "class_names", "text_signature", "weights_sha
 STACK_FIELDS = {"template", "descriptions", "logit_scale", "encoder_mode"}
 
 
-def write_card(folder: Path, repo_id: str | None = None) -> None:
+def write_card(folder: Path, repo_id: str | None = None, results: AdapterResults | None = None) -> None:
     """Write the model card of a saved adapter, around what its owner has written into an earlier one.
 
     Args:
         folder: with config, weights and, where there is one, `results.json`.
         repo_id: where the adapter will lie on the Hub.
+        results: to be written with it; default: those in the folder.
+
+    Raises:
+        AlmPromptError: the earlier card, or another file, cannot be read; nothing was written.
     """
-    text = card_text(folder, repo_id)
-    write_whole(folder / CARD_NAME, text.encode())
+    text = card_text(folder, repo_id, results)
+    if results is not None:
+        results.save(folder)
+    write_whole(folder / CARD_NAME, text)
 
 
-def card_text(folder: Path, repo_id: str | None = None) -> str:
+def card_text(folder: Path, repo_id: str | None = None, results: AdapterResults | None = None) -> str:
     """The text that [`write_card`] writes."""
-    config = json.loads((folder / CONFIG_NAME).read_bytes())
-    results = AdapterResults.load(folder)
-    path = folder / CARD_NAME
-    before, after, known = "", "", {}
-    if path.is_file():
-        card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True)
-        if not _is_empty_form(card.text):
-            known = _without_paths(card.data.to_dict())
-            if BEGIN not in card.text or END not in card.text:
-                return f"---\n{ModelCardData(**known).to_yaml()}\n---\n{card.text}"
-            before, _, rest = card.text.partition(BEGIN)
-            after = rest.partition(END)[2]
+    config = read_config(folder)
+    results = AdapterResults.load(folder) if results is None else results
     body = _body(config, results, _count_numbers(folder / SAFETENSORS_WEIGHTS_NAME), repo_id)
+    earlier = read_card(folder)
+    try:
+        return _around(body, config, results, earlier)
+    except (ValueError, TypeError, AttributeError, RecursionError, YAMLError) as error:
+        raise AlmPromptError(
+            f"{folder / CARD_NAME}: its header is no YAML of names and values; correct it, or remove the file"
+        ) from error
+
+
+def read_card(folder: Path) -> str | None:
+    """The card in an adapter's folder; `None` where there is none.
+
+    Raises:
+        AlmPromptError: it is too large, no text, or a link.
+    """
+    path = folder / CARD_NAME
+    if path.is_symlink():
+        # A stranger's would put a file of this machine into a card that is meant for all.
+        raise AlmPromptError(f"{path} is a link to another file; put the card itself there, or remove it")
+    if not path.is_file():
+        return None
+    try:
+        return read_bounded(path).decode()
+    except UnicodeDecodeError as error:
+        raise AlmPromptError(f"{path} is no text in UTF-8; save it as such, or remove it") from error
+
+
+def _around(body: str, config: Mapping[str, Any], results: AdapterResults, earlier: str | None) -> str:
+    """A whole card, of what is known now and what its owner has written into an earlier one."""
+    before, after, known = "", "", {}
+    card = None if earlier is None else ModelCard(earlier, ignore_metadata_errors=True)
+    if card is not None and not _is_empty_form(card.text):
+        known = _without_paths(card.data.to_dict())
+        if BEGIN not in card.text or END not in card.text:
+            return f"---\n{ModelCardData(**known).to_yaml()}\n---\n{card.text}"
+        before, _, rest = card.text.partition(BEGIN)
+        after = rest.partition(END)[2]
     header = _header(config, results, known)
     return f"---\n{header.to_yaml()}\n---\n{before.rstrip()}\n{BEGIN}\n\n{body.strip()}\n\n{END}\n{after.lstrip()}"
 
@@ -216,5 +252,8 @@ def _citations(stack: list[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _count_numbers(weights: Path) -> int:
-    with safe_open(weights, framework="pt") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no mapping)
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise AlmPromptError(f"{weights} cannot be read: {plain(error)}; save or fetch the adapter again") from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import get_token
@@ -15,17 +17,15 @@ from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 from ..errors import AlmPromptError
 from ..files import write_whole
-from ..registry import method_name
 from .backbones import is_hub_id, is_repo_id, shared_name
-from .card import CARD_NAME, card_text
+from .card import CARD_NAME, card_text, read_card
 from .checksum import check_weights
 from .failures import LOG_IN, hub_failures
+from .reading import read_config, read_valid_config
 from .results import RESULTS_NAME, AdapterResults
 
 logger = logging.getLogger(__name__)
 
-# Ten neighbours and ten descriptions of each of a thousand classes are a third of it.
-LARGEST_CONFIG = 2**22  # bytes
 ADAPTER_FILES = (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, RESULTS_NAME, CARD_NAME)
 
 
@@ -98,7 +98,7 @@ def _stage(
     adapter: Path, staging: Path, repo_id: str, base_model: str | None, license: str | None, datasets: Sequence[str]
 ) -> None:
     """Make the four files as they will stand on the Hub."""
-    config = read_config(adapter)
+    config = read_valid_config(adapter)
     _copy(adapter, staging, SAFETENSORS_WEIGHTS_NAME)
     check_weights(staging / SAFETENSORS_WEIGHTS_NAME, config.get("weights_sha256"))
     recorded = config.get("base_model_name_or_path")
@@ -117,8 +117,9 @@ def _stage(
     results.license = license or results.license
     results.datasets = list(datasets) or results.datasets
     results.save(staging)
-    if (adapter / CARD_NAME).is_file():
-        _copy(adapter, staging, CARD_NAME)
+    card = read_card(adapter)
+    if card is not None:
+        write_whole(staging / CARD_NAME, card)
     write_whole(staging / CARD_NAME, card_text(staging, repo_id).encode())
     for name in (CONFIG_NAME, RESULTS_NAME, CARD_NAME):
         _check_paths(staging / name, recorded)
@@ -127,9 +128,24 @@ def _stage(
 def _check_paths(file: Path, backbone: str | None) -> None:
     """Refuse a file that names this machine's folders, and with them perhaps its user."""
     text = file.read_text(encoding="utf-8")
+    # Parsed: in the file a letter may stand as its escape.
+    said = [text] if file.suffix != ".json" else list(_strings(json.loads(text)))
     for folder in (backbone, str(Path.home())):
-        if folder is not None and Path(folder).is_absolute() and len(Path(folder).parts) > 1 and folder in text:
+        if folder is None or not Path(folder).is_absolute() or len(Path(folder).parts) == 1:
+            continue
+        # Another folder may begin with its name.
+        named = re.compile(rf"{re.escape(str(Path(folder)))}(?![\w-]|\.\w)")
+        if any(map(named.search, said)):
             raise AlmPromptError(f"{file.name} names the folder {folder} of this machine; take it out before pushing")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, names among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def _copy(source: Path, target: Path, name: str) -> None:
@@ -139,30 +155,3 @@ def _copy(source: Path, target: Path, name: str) -> None:
         raise AlmPromptError(
             f"adapter {str(source)!r} cannot be read: {name}: {error.strerror}; give the folder of a saved adapter"
         ) from error
-
-
-def read_config(folder: Path) -> dict:
-    """Settings of the adapter in a folder, with the type of its method checked.
-
-    Raises:
-        AlmPromptError: there is none, it cannot be read, or its `peft_type` is none of ours.
-    """
-    path = folder / CONFIG_NAME
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise AlmPromptError(
-                f"{path} has {path.stat().st_size:,} bytes, more than the {LARGEST_CONFIG:,} that a config may have"
-            )
-        config = json.loads(path.read_bytes())
-    except AlmPromptError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        # A run keeps its adapter in a folder of its own.
-        inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG_NAME}"))
-        hint = f"; did you mean {str(inside[0])!r}?" if inside else ""
-        raise AlmPromptError(f"adapter {str(folder)!r} cannot be opened: {CONFIG_NAME}: {reason}{hint}") from error
-    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
-        raise AlmPromptError(f"{path} names no peft_type; give the folder of an adapter saved by alm-prompt")
-    method_name(config["peft_type"])
-    return config

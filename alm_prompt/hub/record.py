@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub.utils import WeakFileLock
 
 from ..errors import AlmPromptError
 from .card import write_card
-from .push import read_config
+from .reading import read_config, read_valid_config
 from .results import AdapterResults, Figure, Measurement
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+LOCK_NAME = ".results.lock"
 
 
 def record_results(
@@ -34,7 +39,8 @@ def record_results(
         protocol: how it was measured, in a few words.
 
     Raises:
-        AlmPromptError: there is no adapter, or a figure is no share.
+        AlmPromptError: there is no adapter, a figure is no share, or what lies in the folder cannot be read; nothing
+            was written.
     """
     measured = {name: Figure.of(values) for name, values in figures.items()}
     for name, figure in measured.items():
@@ -47,8 +53,28 @@ def record_results(
         config.results.add(measurement)
         return
     folder = Path(adapter)
-    read_config(folder)
-    results = AdapterResults.load(folder)
-    results.add(measurement)
-    results.save(folder)
-    write_card(folder)
+    read_valid_config(folder)
+    # Several may measure one adapter at the same time, each on data of its own.
+    with WeakFileLock(folder / LOCK_NAME):
+        results = AdapterResults.load(folder)
+        results.add(measurement)
+        write_card(folder, results=results)
+
+
+def earlier_results(folder: Path, settings: Mapping[str, Any]) -> AdapterResults:
+    """Results that lie in a folder, if the adapter there has these settings; empty ones otherwise.
+
+    Args:
+        folder: it need not be there.
+        settings: values by name in the config, among them the checksum of the weights.
+
+    Raises:
+        AlmPromptError: the results are not of this form.
+    """
+    try:
+        saved = read_config(folder)
+    except AlmPromptError:
+        return AdapterResults()
+    wanted = json.loads(json.dumps(settings))
+    same = all(saved.get(name) == value for name, value in wanted.items())
+    return AdapterResults.load(folder) if same else AdapterResults()

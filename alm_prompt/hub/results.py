@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from ..errors import AlmPromptError
 from ..files import write_whole
 from ..versions import PACKAGES, installed_version
+from .escaping import plain
+from .reading import read_bounded
 
 RESULTS_NAME = "results.json"
+# Whole numbers beyond it are no longer exact, and sums of those near the end of the range of floats overflow.
+LARGEST_NUMBER = 2**53
 
 
 def _versions() -> dict[str, str]:
@@ -40,10 +44,19 @@ class Figure:
 
     @classmethod
     def of(cls, values: float | Sequence[float]) -> Figure:
-        """From the value of one run, or those of several."""
-        values = [values] if isinstance(values, int | float) else list(values)
-        if not values or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-            raise AlmPromptError(f"a figure is {values!r}; give a finite number, or one of every run")
+        """From the value of one run, or those of several; numbers of NumPy and PyTorch are numbers, too.
+
+        Raises:
+            AlmPromptError: no finite number, or not only such.
+        """
+        try:
+            values = list(values)
+        except TypeError:
+            values = [values]
+        values = [value.item() if getattr(value, "ndim", None) == 0 else value for value in values]
+        if not values or not all(map(_is_number, values)):
+            raise AlmPromptError(f"a figure is {plain(values)[:60]}; give a finite number, or one of every run")
+        values = [float(value) for value in values]
         deviation = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), deviation, len(values))
 
@@ -91,6 +104,18 @@ class AdapterResults:
         """Add a measurement, in place of an earlier one of the same."""
         self.measurements = [known for known in self.measurements if not measurement.answers(known)] + [measurement]
 
+    def after(self, earlier: AdapterResults) -> AdapterResults:
+        """Both together, of one adapter; where they disagree, it is as these say."""
+        both = AdapterResults(
+            training=self.training or earlier.training,
+            measurements=list(earlier.measurements),
+            datasets=self.datasets or earlier.datasets,
+            license=self.license or earlier.license,
+        )
+        for measurement in self.measurements:
+            both.add(measurement)
+        return both
+
     def save(self, folder: Path) -> None:
         """Write `results.json` into an adapter's folder."""
         write_whole(folder / RESULTS_NAME, self.to_json().encode())
@@ -110,7 +135,9 @@ class AdapterResults:
         if not path.is_file():
             return cls()
         try:
-            return cls.from_json(path.read_bytes())
+            return cls.from_json(read_bounded(path))
+        except AlmPromptError:
+            raise
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise AlmPromptError(f"{path}: no results of an adapter; remove it, or measure again") from error
 
@@ -118,19 +145,33 @@ class AdapterResults:
     def from_json(cls, text: str | bytes) -> AdapterResults:
         """The inverse of [`to_json`]; any exception means another form."""
         content = json.loads(text)
-        measurements = [
-            Measurement(**{**entry, "figures": {name: Figure(**item) for name, item in entry["figures"].items()}})
-            for entry in content.pop("measurements")
-        ]
-        results = cls(measurements=measurements, **content)
-        for figure in (figure for entry in measurements for figure in entry.figures.values()):
-            _check_number(figure.mean)
-            _check_number(0.0 if figure.deviation is None else figure.deviation)
-        if not isinstance(results.training, dict | None) or not isinstance(results.datasets, list):
-            raise TypeError
+        _check(isinstance(content, dict))
+        results = cls(measurements=[_measurement(entry) for entry in content.pop("measurements")], **content)
+        training = {} if results.training is None else results.training
+        _check(isinstance(training, dict) and isinstance(training.get("settings", {}), dict | None))
+        _check(isinstance(results.datasets, list) and all(isinstance(name, str) for name in results.datasets))
+        _check(isinstance(results.license, str | None) and isinstance(results.versions, dict))
+        _check(all(isinstance(version, str) for version in results.versions.values()))
         return results
 
 
-def _check_number(value: Any) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+def _measurement(entry: Any) -> Measurement:
+    _check(isinstance(entry, dict) and isinstance(entry["figures"], dict))
+    figures = {name: Figure(**item) for name, item in entry["figures"].items()}
+    for figure in figures.values():
+        _check(_is_number(figure.mean) and (figure.deviation is None or _is_number(figure.deviation)))
+        _check(isinstance(figure.runs, int))
+    measurement = Measurement(**{**entry, "figures": figures})
+    names = (measurement.dataset, measurement.split, measurement.protocol)
+    _check(all(isinstance(name, str | None) for name in names))
+    return measurement
+
+
+def _check(right: bool) -> None:
+    if not right:
         raise TypeError
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one that is finite, also as a float."""
+    return isinstance(value, Real) and abs(value) <= LARGEST_NUMBER

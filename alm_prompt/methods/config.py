@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from huggingface_hub import hf_hub_download
 from peft import PeftConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 
 from ..errors import AlmPromptError
 from ..hub import (
+    LARGEST_WEIGHTS,
     TINY,
     TINY_FOLDER,
     AdapterResults,
     check_weights,
+    earlier_results,
+    fetch_file,
     file_sha256,
     hub_failures,
+    lasting_name,
     recorded_name,
     write_card,
 )
@@ -79,6 +82,8 @@ class PromptConfig(PeftConfig):
     filled_from: ClassVar[tuple[Any, ...] | None] = None
     # What is known about the learned numbers. Not a field: it is saved in a file of its own.
     results: ClassVar[AdapterResults | None] = None
+    # Where that file lies which was not read on loading; not a field either.
+    opened_from: ClassVar[Path | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,10 +113,12 @@ class PromptConfig(PeftConfig):
         if not folder.is_dir():
             options = cls._split_kwargs(kwargs)[0]
             with hub_failures(f"adapter {pretrained_model_name_or_path!r} cannot be opened"):
-                weights = Path(
-                    hf_hub_download(
-                        pretrained_model_name_or_path, SAFETENSORS_WEIGHTS_NAME, subfolder=subfolder, **options
-                    )
+                weights = fetch_file(
+                    pretrained_model_name_or_path,
+                    SAFETENSORS_WEIGHTS_NAME,
+                    LARGEST_WEIGHTS,
+                    subfolder=subfolder,
+                    **options,
                 )
         elif (folder / WEIGHTS_NAME).is_file() and not weights.is_file():
             raise AlmPromptError(
@@ -119,6 +126,7 @@ class PromptConfig(PeftConfig):
             )
         if weights.is_file():
             check_weights(weights, config.weights_sha256)
+        config.opened_from = weights.parent
         return config
 
     @classmethod
@@ -136,10 +144,12 @@ class PromptConfig(PeftConfig):
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Write the config beside the weights, as `peft` does; without it they are not an adapter.
 
-        Results and model card are written with it, in place of the empty form that `peft` has just laid there.
+        Results and model card are written with it, in place of the empty form that `peft` has just laid there. What
+        was recorded of the same adapter, here or where it was opened from, is kept.
 
         Raises:
-            AlmPromptError: `peft` has just written the weights as a pickle, or one lies there already.
+            AlmPromptError: `peft` has just written the weights as a pickle, one lies there already, or what was
+                recorded cannot be read.
         """
         folder = Path(save_directory)
         if (folder / WEIGHTS_NAME).is_file():
@@ -149,14 +159,25 @@ class PromptConfig(PeftConfig):
             )
         weights = folder / SAFETENSORS_WEIGHTS_NAME
         self.weights_sha256 = file_sha256(weights) if weights.is_file() else None
+        # Before the config of the folder is that of this adapter in any case.
+        results = self._known_results(folder)
         super().save_pretrained(save_directory, **kwargs)
         if weights.is_file():
-            (self.results or AdapterResults()).save(folder)
-            write_card(folder)
+            write_card(folder, results=results)
+
+    def _known_results(self, folder: Path) -> AdapterResults:
+        """Results in memory, in the folder to save into and in the one that the adapter was opened from."""
+        settings = self.to_dict()
+        shared = PromptConfig.__dataclass_fields__.keys() - {"peft_type", "weights_sha256"}
+        options = {name: value for name, value in settings.items() if name not in shared}
+        results = self.results or AdapterResults()
+        for place in (folder, self.opened_from):
+            results = results if place is None else results.after(earlier_results(place, options))
+        return results
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as a dict, with the bundled model under the name that it has on every machine."""
-        return super().to_dict() | {"base_model_name_or_path": recorded_name(self.base_model_name_or_path)}
+        """Settings as a dict, with the backbone under a name that holds from every folder."""
+        return super().to_dict() | {"base_model_name_or_path": lasting_name(self.base_model_name_or_path)}
 
     def build(self) -> PromptMethod:
         """The computation with these settings."""

@@ -26,6 +26,7 @@ class StubHub:
         broken: paths (regular expressions) whose requests fail.
         altered: files (by name) whose content is changed on the way out: same length, one bit flipped.
         cut: files that end early on the way out.
+        sizes: sizes of files (by name) that are larger than what is kept of them.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class StubHub:
         self.broken: set[str] = set()
         self.altered: set[str] = set()
         self.cut: set[str] = set()
+        self.sizes: dict[str, int] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -186,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             return self._send(404, {"error": "Entry not found"}, headers | {"X-Error-Code": "EntryNotFound"})
         headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
+        if name in self.hub.sizes:
+            headers["X-Linked-Size"] = str(self.hub.sizes[name])
         if name in self.hub.altered:
             content = content[:-1] + bytes([content[-1] ^ 1])
         if name in self.hub.cut and self.command == "GET":

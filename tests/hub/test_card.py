@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from peft import get_peft_model
 
@@ -15,7 +19,9 @@ from alm_prompt import (
     AlmTrainer,
     AlmTrainingArguments,
     CoOpPromptConfig,
+    load_adapter,
     methods,
+    push_adapter,
     record_results,
 )
 from alm_prompt.hub import AdapterResults
@@ -128,6 +134,19 @@ def test_measurements_of_one_data_set_stay_apart(adapter):
     assert found == measured
 
 
+def test_measurements_at_the_same_time_are_all_kept(adapter):
+    names = [f"user/{number}" for number in range(8)]
+    start = Barrier(len(names))
+
+    def measure(name):
+        start.wait()
+        record_results(adapter, {"accuracy": 0.5}, dataset=name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(measure, names))
+    assert {entry.dataset for entry in AdapterResults.load(adapter).measurements} == set(names)
+
+
 def test_nothing_measured_is_said(adapter):
     header, body = card(adapter)
     assert "Nothing was measured." in body
@@ -176,6 +195,28 @@ def test_trainer_tells_what_it_did_and_measured(make_tiny_alm, audio_batch, tmp_
     trainer.train()
     saved(model, tmp_path / "adapter")
     assert AdapterResults.load(tmp_path / "adapter").measurements == []
+
+
+def figures(folder):
+    return [list(entry.figures) for entry in AdapterResults.load(folder).measurements]
+
+
+def test_what_was_measured_is_kept_while_the_numbers_are(adapter, model, tmp_path):
+    record_results(adapter, {"accuracy": 0.5}, dataset="user/sounds")
+    assert "50.0" in saved(model, adapter)[1]
+    again = load_adapter(adapter)
+    record_results(again, {"h": 0.25})
+    for folder in (adapter, tmp_path / "copy"):
+        assert "50.0" in saved(again, folder)[1]
+        assert figures(folder) == [["accuracy"], ["h"]]
+    other = load_adapter(adapter)
+    other.peft_config["default"].alpha = 0.25
+    assert "Nothing was measured." in saved(other, tmp_path / "other")[1]
+    other = load_adapter(adapter)
+    with torch.no_grad():
+        next(value for name, value in other.named_parameters() if "learned_" in name).add_(1)
+    for folder in (tmp_path / "other", adapter):
+        assert "Nothing was measured." in saved(other, folder)[1]
 
 
 HOSTILE = [
@@ -264,18 +305,116 @@ def test_hub_backbone_is_named(make_tiny_alm, tmp_path):
 
 @pytest.mark.parametrize(
     ("figures", "message"),
-    [({"accuracy": 75}, "'accuracy' is 75"), ({"base": []}, r"is \[\]"), ({"h": float("nan")}, "finite")],
+    [
+        ({"accuracy": 75}, "'accuracy' is 75"),
+        ({"base": []}, r"is \[\]"),
+        ({"h": float("nan")}, "finite"),
+        ({"h": 10**400}, "finite"),
+        ({"h": None}, "finite"),
+        ({"h": ["a\nb"]}, "finite"),
+        ({"h": torch.zeros(2, 2)}, "finite"),
+    ],
 )
 def test_figures_that_are_no_shares_are_refused(figures, message, adapter, refused):
     assert re.search(message, refused(record_results, adapter, figures))
 
 
 @pytest.mark.parametrize(
-    "text", ["[", "[]", "{}", '{"measurements": [1]}', '{"measurements": [], "more": 1}', "[" * 99999]
+    ("values", "runs"),
+    [
+        (np.float32(0.5), 1),
+        (torch.tensor(0.5), 1),
+        ([np.float64(0.5), torch.tensor(0.5)], 2),
+        (np.full(3, 0.5, np.float32), 3),
+        (torch.full((3,), 0.5), 3),
+    ],
+)
+def test_numbers_of_other_libraries_are_figures(values, runs, adapter):
+    record_results(adapter, {"h": values})
+    [measurement] = AdapterResults.load(adapter).measurements
+    assert (measurement.figures["h"].mean, measurement.figures["h"].runs) == (0.5, runs)
+
+
+def measured(mean=0.5, **more):
+    return json.dumps({"measurements": [{"figures": {"h": {"mean": mean, **more}}}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "[]",
+        "{}",
+        '"x"',
+        "3",
+        '{"measurements": [1]}',
+        '{"measurements": [], "more": 1}',
+        '{"measurements": [{"figures": [1]}]}',
+        '{"measurements": [{"figures": {}, "split": 5}]}',
+        '{"measurements": [], "training": {"settings": [1]}}',
+        '{"measurements": [], "versions": [1]}',
+        '{"measurements": [], "versions": {"python": 3}}',
+        '{"measurements": [], "datasets": [1]}',
+        '{"measurements": [], "license": 5}',
+        measured(mean=10**400),
+        measured(mean="0.5"),
+        measured(deviation=float("nan")),
+        measured(runs="1 | 2"),
+        "[" * 99999,
+    ],
+    ids=lambda text: text[:60],
 )
 def test_other_results_are_refused(text, adapter, refused):
     (adapter / "results.json").write_text(text)
     assert "no results of an adapter" in refused(record_results, adapter, {"h": 0.5})
+
+
+CARDS = {
+    "no text": (b"caf\xe9", "README.md is no text in UTF-8"),
+    "header of a list": (b"---\n- a\n---\nhi", "README.md: its header is no YAML of names and values"),
+    "broken header": (b"---\na: [\n---\nhi", "README.md: its header is no YAML of names and values"),
+    "numbers for names": (b"---\n1: x\n---\nhi", "README.md: its header is no YAML of names and values"),
+    "without end": (b" " * (2**22 + 1), "README.md has 4,194,305 bytes, more than"),
+}
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_cards_that_cannot_be_kept_are_refused_before_anything_is_written(kind, adapter, refused):
+    content, message = CARDS[kind]
+    (adapter / "README.md").write_bytes(content)
+    assert message in refused(record_results, adapter, {"h": 0.5})
+    assert (adapter / "README.md").read_bytes() == content
+    assert AdapterResults.load(adapter).measurements == []
+
+
+def test_a_link_is_no_card(adapter, tmp_path, refused):
+    (tmp_path / "secret").write_text("of mine")
+    (adapter / "README.md").unlink()
+    (adapter / "README.md").symlink_to(tmp_path / "secret")
+    assert "README.md is a link to another file" in refused(record_results, adapter, {"h": 0.5})
+    assert "README.md is a link to another file" in refused(push_adapter, adapter, "user/bells", token="hf_dummy")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"class_names": 5}, "adapter_config.json: ZebraPromptConfig: class_names is 5"),
+        ({"prompt": {}}, "adapter_config.json: ZebraPromptConfig wraps a prompt method, but prompt is of type dict"),
+    ],
+)
+def test_a_card_is_not_made_of_settings_that_cannot_be(settings, message, adapter, refused):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    assert message in refused(record_results, adapter, {"h": 0.5})
+    assert message in refused(push_adapter, adapter, "user/bells", token="hf_dummy")
+
+
+def test_results_and_weights_without_end_or_sense(adapter, refused):
+    (adapter / "adapter_model.safetensors").write_bytes(b"x")
+    assert "adapter_model.safetensors cannot be read" in refused(record_results, adapter, {"h": 0.5})
+    with (adapter / "results.json").open("rb+") as file:
+        file.truncate(2**35)
+    assert "more than the 4,194,304 that it may have" in refused(record_results, adapter, {"h": 0.5})
 
 
 def test_every_published_method_is_cited():

@@ -101,7 +101,7 @@ Shares in %, .*
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda folder: folder.name)
 def test_adapter_is_whole_and_its_card_is_of_its_files(adapter: Path, tmp_path: Path) -> None:
     names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "results.json"]
-    assert sorted(path.name for path in adapter.iterdir()) == names
+    assert sorted(path.name for path in adapter.glob("[!.]*")) == names
     card = (adapter / "README.md").read_text(encoding="utf-8")
     assert re.fullmatch(ADAPTER_CARD, card, re.DOTALL)
     for name in names[1:]:

@@ -186,12 +186,32 @@ def test_what_is_not_there_is_named(hub, model, refused):
     hub.create("user/other")
     hub.commit("user/other", "main", {"config.json": b"{}"})
     assert "'user/other' cannot be opened: the repository holds no adapter" in refused(load_adapter, "user/other")
-    hub.commit("user/other", "main", {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.bin": b"x"})
+    hub.commit("user/other", "main", {"adapter_config.json": b'{"peft_type": "ALM_COOP"}', "adapter_model.bin": b"x"})
     assert "lacks adapter_config.json or adapter_model.safetensors" in refused(load_adapter, "user/other")
-    hub.commit("user/other", "main", {"adapter_model.safetensors": b"x"})
-    assert "'LORA' is no prompt method" in refused(load_adapter, "user/other")
     model.push_to_hub(REPO)
     assert "no revision 'v9'" in refused(load_adapter, REPO, revision="v9")
+
+
+def fetched(hub):
+    return {path.rpartition("/")[2] for method, path in hub.requests if method == "GET"}
+
+
+def test_weights_of_other_adapters_are_not_fetched(hub, refused):
+    hub.create("user/lora")
+    files = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": b"x"}
+    hub.commit("user/lora", "main", files)
+    assert "'LORA' is no prompt method" in refused(load_adapter, "user/lora")
+    assert fetched(hub) == {"adapter_config.json"}
+
+
+def test_sizes_are_looked_at_before_files_are_fetched(hub, model, bundled, refused):
+    model.push_to_hub(REPO)
+    hub.sizes["adapter_model.safetensors"] = 2**28 + 1
+    assert "adapter_model.safetensors of 'user/bells' has 268,435,457 bytes" in refused(load_adapter, REPO)
+    assert "has 268,435,457 bytes" in refused(PeftModel.from_pretrained, bundled(), REPO)
+    assert fetched(hub) == {"adapter_config.json"}
+    hub.sizes["adapter_config.json"] = 2**22 + 1
+    assert "adapter_config.json of 'user/bells' has 4,194,305 bytes" in refused(load_adapter, REPO)
 
 
 @pytest.mark.parametrize("where", [pytest.param("/objects/", marks=pytest.mark.slow), "/commit/"])
@@ -243,11 +263,33 @@ def test_backbone_from_a_local_folder_is_left_out_or_named(hub, bundled, tmp_pat
     assert "was opened from the local folder" in caplog.text
     assert not any(str(tmp_path).encode() in content for content in hub.files(REPO).values())
     assert "names None as its backbone" in refused(load_adapter, REPO)
-    assert load_adapter(REPO, backbone=alm).class_names == ["hand drum", "police siren"]
+    assert load_adapter(REPO, backbone=model.unload()).class_names == ["hand drum", "police siren"]
     push_adapter(tmp_path / "adapter", REPO, base_model="user/backbone")
     assert json.loads(hub.files(REPO)["adapter_config.json"])["base_model_name_or_path"] == "user/backbone"
     assert "base_model: user/backbone\n" in hub.files(REPO)["README.md"].decode()
     assert "no Hub id" in refused(push_adapter, tmp_path / "adapter", REPO, base_model="../backbone")
+
+
+def test_backbone_of_a_relative_path_is_the_same_from_everywhere(hub, bundled, tmp_path, monkeypatch):
+    bundled().save_pretrained(tmp_path / "models" / "own")
+    monkeypatch.chdir(tmp_path)
+    alm = AlmForAudioClassification.from_pretrained("models/own", class_names=["hand drum", "police siren"])
+    get_peft_model(alm, CoOpPromptConfig(n_ctx=2)).save_pretrained("adapter")
+    monkeypatch.chdir("/")
+    assert load_adapter(tmp_path / "adapter").class_names == ["hand drum", "police siren"]
+    push_adapter(tmp_path / "adapter", REPO)
+    assert json.loads(hub.files(REPO)["adapter_config.json"])["base_model_name_or_path"] is None
+    assert not any(b"models/own" in content for content in hub.files(REPO).values())
+
+
+def test_name_of_a_folder_here_is_not_taken_from_a_stranger(hub, model, bundled, tmp_path, monkeypatch, refused):
+    model.push_to_hub(REPO)
+    config = json.loads(hub.files(REPO)["adapter_config.json"]) | {"base_model_name_or_path": "models/private"}
+    hub.commit(REPO, "main", {"adapter_config.json": json.dumps(config).encode()})
+    bundled().save_pretrained(tmp_path / "models" / "private")
+    monkeypatch.chdir(tmp_path)
+    assert "names 'models/private' as its backbone, which would be opened from" in refused(load_adapter, REPO)
+    assert load_adapter(REPO, backbone="models/private").class_names == model.class_names
 
 
 def test_adapter_of_a_stranger_names_no_folder(hub, model, refused):
@@ -272,6 +314,29 @@ def test_folders_that_are_no_adapter_are_not_pushed(hub, adapter, tmp_path, refu
     weights.unlink()
     assert "adapter_model.safetensors" in refused(push_adapter, adapter, REPO)
     assert not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("home", "said", "private"),
+    [
+        ("/home/jörg", "/home/jörg/data/secret.wav", True),
+        ("/home/jörg", {"/home/jörg": ["deep"]}, True),
+        ("/home/al", ["one", "in /home/al."], True),
+        ("/home/al", "/home/al\nand more", True),
+        ("/home/al", "/home/alice_project", False),
+        ("/home/al", "/home/al.old/x", False),
+        ("/root", "https://example.org/root-cause", False),
+    ],
+)
+def test_folders_of_this_machine_are_not_pushed(home, said, private, hub, adapter, monkeypatch, refused):
+    monkeypatch.setenv("HOME", home)
+    path = adapter / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"note": said}}))
+    if private:
+        assert f"results.json names the folder {home}" in refused(push_adapter, adapter, REPO)
+        assert not hub.requests
+    else:
+        assert push_adapter(adapter, REPO).startswith(hub.url)
 
 
 def test_other_adapters_are_pushed_as_peft_does(hub):

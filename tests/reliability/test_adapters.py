@@ -115,7 +115,7 @@ def test_files_without_end(make_tiny_alm, adapter):
     """Sparse files: they cost no disk, but would cost all memory."""
     with (adapter / CONFIG).open("rb+") as file:
         file.truncate(2**35)
-    assert "more than the 4,194,304 that a config may have" in refusal(adapter, make_tiny_alm())
+    assert "more than the 4,194,304 that it may have" in refusal(adapter, make_tiny_alm())
     rewritten = get_peft_model(make_tiny_alm(), PalmPromptConfig())
     rewritten.save_pretrained(adapter)
     with (adapter / WEIGHTS).open("rb+") as file:
@@ -132,6 +132,17 @@ def test_a_refused_adapter_leaves_the_model_as_it_was(make_tiny_alm, adapter, au
     assert torch.equal(model(**audio_batch).logits, expected)
     assert type(model.class_head).__name__ == "ClassHead"
     get_peft_model(model, PalmPromptConfig())
+
+
+def test_an_adapter_that_is_open_stays_as_it_is(make_tiny_alm, adapter, audio_batch, tmp_path):
+    model = make_tiny_alm()
+    adapted = load_adapter(adapter, backbone=model)
+    expected = adapted(**audio_batch).logits
+    other = get_peft_model(make_tiny_alm(), ZebraPromptConfig(prompt=CoOpPromptConfig(n_ctx=4, ctx_init="dog")))
+    other.save_pretrained(tmp_path / "other")
+    assert "the model has an adapter already" in refusal(tmp_path / "other", model)
+    assert torch.equal(adapted(**audio_batch).logits, expected)
+    assert load_adapter(tmp_path / "other", backbone=adapted.unload()).class_names == adapted.class_names
 
 
 def test_mutations_are_drawn_from_the_seed(faults):
