@@ -139,9 +139,11 @@ class SavingTrainer(Trainer):
         "default", and otherwise keeps the last weights with no more than a warning.
         """
         checkpoints.check_adapters(Path(self.state.best_model_checkpoint))
-        adapters = getattr(self.model, "active_adapters", [])
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        # A model without an adapter has such an attribute, too: a method of transformers.
+        adapters = model.active_adapters if isinstance(model, PeftModel) else []
         folder = Path(self.state.best_model_checkpoint, *adapters[:1])
         if adapters and folder.is_dir():
-            self.model.load_adapter(str(folder), adapters[0], is_trainable=True)
+            model.load_adapter(str(folder), adapters[0], is_trainable=True)
         else:
             super()._load_best_model()

@@ -266,6 +266,20 @@ def test_best_adapter_is_loaded_whatever_its_name(
     assert Path(state["best_model_checkpoint"]) == best
 
 
+def test_best_model_without_an_adapter_is_loaded(
+    make_tiny_alm: Callable[..., Any], arguments: Arguments, clips: Clips, tmp_path: Path
+) -> None:
+    model = make_tiny_alm()
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "distance", "greater_is_better": False}
+    args = arguments(**STEPS, **best, max_steps=3, eval_strategy="steps", eval_steps=1, learning_rate=1e-4)
+    trainer = AlmTrainer(model=model, args=args, train_dataset=clips, eval_dataset=clips[:6])
+    trainer.compute_metrics = lambda _: {"distance": abs(trainer.state.global_step - 1)}
+    trainer.train()
+    first, last = (load_file(tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors") for step in (1, 3))
+    assert equal(model.state_dict(), first)
+    assert not equal(first, last)
+
+
 def test_output_that_cannot_be_written_is_refused_before_training(
     new_trainer: Callable[..., AlmTrainer], tmp_path: Path
 ) -> None:
