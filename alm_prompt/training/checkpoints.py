@@ -100,13 +100,13 @@ def publish_checkpoint(staged: Path, run_dir: Path) -> Path:
     return target
 
 
-def prune_checkpoints(run_dir: Path, limit: int | None, protected: set[Path]) -> None:
-    """Delete the oldest checkpoints beyond `limit`, except the `protected` ones."""
+def prune_checkpoints(run_dir: Path, limit: int | None, protected: set[str]) -> None:
+    """Delete the oldest checkpoints beyond `limit`, except those of the `protected` names."""
     if not limit or limit < 0:
         return
     checkpoints = list_checkpoints(run_dir)
     surplus = len(checkpoints) - max(limit, len(protected))
-    for checkpoint in [path for path in checkpoints if path not in protected][: max(surplus, 0)]:
+    for checkpoint in [path for path in checkpoints if path.name not in protected][: max(surplus, 0)]:
         discard(checkpoint)
 
 

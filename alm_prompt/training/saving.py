@@ -111,9 +111,10 @@ class SavingTrainer(Trainer):
         # Every process writes its own random state into the checkpoint.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            protected = {checkpoints.publish_checkpoint(staged, run_dir)}
+            protected = {checkpoints.publish_checkpoint(staged, run_dir).name}
             if self.state.best_model_checkpoint is not None:
-                protected.add(Path(self.state.best_model_checkpoint))
+                # By name: a resumed run may know its folder by another path.
+                protected.add(Path(self.state.best_model_checkpoint).name)
             checkpoints.prune_checkpoints(run_dir, self.args.save_total_limit, protected)
             checkpoints.remove_leftovers(run_dir)
         self.accelerator.wait_for_everyone()

@@ -266,6 +266,18 @@ def test_best_adapter_is_loaded_whatever_its_name(
     assert Path(state["best_model_checkpoint"]) == best
 
 
+def test_best_checkpoint_stays_when_the_folder_is_spelled_another_way(
+    new_trainer: Callable[..., AlmTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "distance", "greater_is_better": False}
+    for output_dir, last in (("run", 2), (str(tmp_path / "run"), 5)):
+        trainer = new_trainer(output_dir=output_dir, eval_strategy="steps", eval_steps=1, max_steps=last, **best)
+        trainer.compute_metrics = lambda _, trainer=trainer: {"distance": abs(trainer.state.global_step - 1)}
+        trainer.train(resume_from_checkpoint=True)
+    assert names(tmp_path / "run") == {"checkpoint-1", "checkpoint-5"}
+
+
 def test_best_model_without_an_adapter_is_loaded(
     make_tiny_alm: Callable[..., Any], arguments: Arguments, clips: Clips, tmp_path: Path
 ) -> None:
