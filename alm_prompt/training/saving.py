@@ -65,7 +65,7 @@ class SavingTrainer(Trainer):
 
     def _adapter_configs(self) -> list[PromptConfig]:
         """Config of the adapter that is trained, if it is one of ours."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         config = model.active_peft_config if isinstance(model, PeftModel) else None
         return [config] if isinstance(config, PromptConfig) else []
 

@@ -207,6 +207,7 @@ class AlmTrainer(SavingTrainer):
             config.results = results
 
     def _attach_loss_hooks(self, model: nn.Module) -> None:
+        model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
         base_model = model.get_base_model() if isinstance(model, PeftModel) else model
         base_model.loss_hooks = self.loss_hooks
 
