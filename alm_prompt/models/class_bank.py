@@ -144,6 +144,22 @@ class ClassBank:
         """
         self._like(self.class_names, max(templates, key=lambda template: len(self.text_ids(template))))
 
+    def check_labels(self, labels: torch.Tensor) -> None:
+        """Check that every label is the index of a class.
+
+        Args:
+            labels: on the CPU, or the host waits for their device.
+
+        Raises:
+            AlmPromptError: one is not; it is named, with the number of classes.
+        """
+        stray = labels[(labels < 0) | (labels >= len(self))]
+        if len(stray):
+            raise AlmPromptError(
+                f"label {stray[0].item()} is the index of no class: the model has {len(self)}, counted from 0; "
+                "correct it, or set the classes that it was made for with model.set_classes([...])"
+            )
+
     def class_means(self, features: torch.Tensor) -> torch.Tensor:
         """From one feature per text to one per class: the mean over the unit vectors of its texts.
 

@@ -21,6 +21,9 @@ from .configuration import AlmConfig
 from .encoder_modes import REFERENCE
 from .modeling import HUB_ARGUMENTS, AlmModel, AlmPreTrainedModel
 
+# PyTorch would leave out -100 without a word, and the rest would be scaled as if it counted.
+NO_LABEL = torch.iinfo(torch.int64).min
+
 
 class AlmForAudioClassification(AlmPreTrainedModel):
     """Sound classification by comparing audio with text prompts for the classes.
@@ -158,8 +161,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
             num_items_in_batch: number of labels over all micro-batches and processes of a step, from Trainer.
 
         Raises:
-            AlmPromptError: no classes are set, neither kind of audio input is given, or features are given in training
-                an adapter whose `encoder_mode` is "reference".
+            AlmPromptError: no classes are set, neither kind of audio input is given, a label on the CPU is the index
+                of no class, or features are given in training an adapter whose `encoder_mode` is "reference".
         """
         if self.class_bank is None:
             raise AlmPromptError("the model has no classes; call model.set_classes([...]) first")
@@ -170,6 +173,9 @@ class AlmForAudioClassification(AlmPreTrainedModel):
                 "encoder_mode='reference' trains with encoders whose output changes from step to step; give "
                 "input_features (ClipDataset) in place of audio_features, or train with encoder_mode='frozen'"
             )
+        # On another device the host would wait for them in every step; there the cross-entropy stops at them.
+        if labels is not None and labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            self.class_bank.check_labels(labels)
         with self.class_head.encoders(self.alm):
             if audio_features is None:
                 audio_features = self.alm.get_audio_features(input_features, feature_mask)
@@ -193,7 +199,7 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         """
         if output.loss_logits is not None:
             output = replace(output, logits=output.loss_logits)
-        cross_entropy = nn.functional.cross_entropy(output.logits, labels)
+        cross_entropy = nn.functional.cross_entropy(output.logits, labels, ignore_index=NO_LABEL)
         losses = {"cross_entropy": self.class_head.cross_entropy_weight * cross_entropy}
         for hook in (*self.class_head.loss_hooks, *self.loss_hooks):
             terms = hook(output, labels, self.class_head)

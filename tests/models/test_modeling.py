@@ -42,6 +42,14 @@ def test_loss_is_the_sum_of_its_parts_and_absent_without_labels(tiny_alm, audio_
     assert tiny_alm(audio_features=audio_batch["audio_features"]).loss is None
 
 
+@pytest.mark.parametrize("label", [-100, -1, 4])
+def test_a_label_of_no_class_is_refused(tiny_alm, audio_batch, label):
+    labels = torch.cat([audio_batch["labels"][:7], torch.tensor([label])])
+    with pytest.raises(AlmPromptError, match=f"label {label} is the index of no class: the model has 4") as error:
+        tiny_alm(audio_features=audio_batch["audio_features"], labels=labels)
+    assert "\n" not in str(error.value)
+
+
 def test_two_terms_of_one_name_are_refused(tiny_alm, audio_batch):
     tiny_alm.loss_hooks = [ZebraLoss(), ZebraLoss()]
     with pytest.raises(AlmPromptError, match="two loss hooks give the term 'entropy'"):
