@@ -65,7 +65,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
             pretrained_model_name_or_path: folder or Hub id, in our format or a LAION CLAP checkpoint.
             *args: passed on to `PreTrainedModel.from_pretrained`.
             class_names: the classes; they can also be set later.
-            template: sentence with one `{}` for the class name; default: the model's own.
+            template: sentence with one `{}` for the class name, of these classes and of those set later without one;
+                default: the model's own.
             **kwargs: passed on to `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -76,8 +77,10 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **hub)
         model.revision = kwargs.get("revision")
+        if template is not None:
+            model.config.template = template
         if class_names is not None:
-            model.set_classes(class_names, template=template)
+            model.set_classes(class_names)
         return opened
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:

@@ -78,6 +78,14 @@ def test_saved_model_opens_alike_through_every_door(tiny_alm, tmp_path, audio_ba
         assert torch.equal(alm.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize("class_names", [None, ["rain"]])
+def test_a_template_given_on_opening_is_that_of_classes_set_later(tiny_alm, tmp_path, class_names):
+    tiny_alm.save_pretrained(tmp_path)
+    opened = AlmForAudioClassification.from_pretrained(tmp_path, class_names=class_names, template="the {}.")
+    opened.set_classes(["dog"])
+    assert opened.class_bank.template == "the {}."
+
+
 def test_half_precision_files_open_in_float32(tiny_alm, tmp_path):
     tiny_alm.half().save_pretrained(tmp_path)
     assert AlmForAudioClassification.from_pretrained(tmp_path).dtype == torch.float32
