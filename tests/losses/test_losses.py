@@ -78,6 +78,8 @@ def test_gradients_equal_finite_differences(loss):
     assert torch.autograd.gradcheck(function, inputs)
 
 
-def test_negative_weight_is_refused():
-    with pytest.raises(AlmPromptError, match=r"entropy_weight is -0\.1"):
-        ZebraLoss(-0.1)
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("hook", [ZebraLoss, AnchorLoss, SeptLoss, TransferLoss])
+def test_weights_that_are_negative_or_not_finite_are_refused(hook, weight):
+    with pytest.raises(AlmPromptError, match=f"is {weight}; give a finite weight of at least 0"):
+        hook(weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -103,6 +104,21 @@ def test_file_that_nests_without_end_on_the_command_line(deep_adapter, capfd, de
     assert main(["predict", "--adapter", str(deep_adapter(depth)), "some.wav"]) == 2
     [line] = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("error: adapter ")
+
+
+NUMBERS = {
+    "entropy_weight": lambda **given: ZebraPromptConfig(prompt=coop(), **given),
+    "alpha": lambda **given: ZebraPromptConfig(prompt=coop(), **given),
+    "weight": KgCoOpPromptConfig,
+    "head_learning_rate_factor": lambda **given: DePTPromptConfig(prompt=coop(), **given),
+    "logit_scale": coop,
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_numbers_that_are_not_finite(refused, option, value):
+    assert refused(NUMBERS[option], **{option: value}) == f"{option} is {value}; give a finite number"
 
 
 TEMPLATES = {
