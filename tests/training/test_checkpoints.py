@@ -102,10 +102,14 @@ def test_default_is_ten_checkpoints_a_run(prompted: Build, arguments: Arguments,
     assert names(tmp_path / "run") == {f"checkpoint-{step}" for step in range(2, 21, 2)}
 
 
-def test_saving_again_keeps_the_users_card(new_trainer: Callable[..., AlmTrainer], tmp_path: Path) -> None:
-    trainer = new_trainer()
+@pytest.mark.parametrize("adapter_name", ["default", "birds"])
+def test_saving_again_keeps_the_users_card(
+    adapter_name: str, new_trainer: Callable[..., AlmTrainer], tmp_path: Path
+) -> None:
+    trainer = new_trainer(adapter_name)
     trainer.save_model(str(tmp_path / "adapter"))
-    card = tmp_path / "adapter" / "README.md"
+    folder = tmp_path / "adapter" if adapter_name == "default" else tmp_path / "adapter" / adapter_name
+    card = folder / "README.md"
     card.write_text(card.read_text() + "\nRecorded in the woods.\n")
     trainer.save_model(str(tmp_path / "adapter"))
     assert "Recorded in the woods." in card.read_text()
