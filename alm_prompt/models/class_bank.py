@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ..errors import AlmPromptError
-from .class_text import checked_names, readable, special_token_ids
+from .class_text import checked_names, name_key, readable, special_token_ids
 from .frozen import frozen
 from .prompt_layout import PromptLayout, layout_prompts
 
@@ -192,7 +192,8 @@ class ClassBank:
 
         Made once and kept.
         """
-        given = {name: tuple(descriptions[name]) for name in self.class_names if name in (descriptions or {})}
+        described = {name_key(name): tuple(sentences) for name, sentences in (descriptions or {}).items()}
+        given = {name: described[name_key(name)] for name in self.class_names if name_key(name) in described}
         if not given.keys() - self.descriptions.keys():
             return self
         key = ("descriptions", *given.items())

@@ -280,6 +280,25 @@ def test_head_says_which_classes_it_was_not_trained_on(tiny_alm, head):
     assert model.class_head.fallback_classes(tiny_alm.class_bank) == ["cat"]
 
 
+SPELLED = {
+    **PER_CLASS,
+    "described": lambda: PalmPromptConfig(prompt=coop(), descriptions={"door bell": ["the bell of a door"]}),
+    "sept": lambda: SeptPromptConfig(prompt=coop(), neighbors=NEIGHBORS),
+    "class-specific": lambda: coop(class_specific=True),
+}
+
+
+@pytest.mark.parametrize("method", SPELLED)
+def test_another_spelling_of_a_class_is_the_same_class(tiny_alm, audio_batch, method):
+    model = get_peft_model(tiny_alm, SPELLED[method]())
+    expected = model(**audio_batch)
+    model.set_classes(["Dog", "rain", "siren", "door_bell"])
+    found = model(**audio_batch)
+    assert model.fallback_classes == []
+    assert found.losses.keys() == expected.losses.keys()
+    torch.testing.assert_close(found.logits, expected.logits)
+
+
 def test_pickled_weights_are_neither_written_nor_read(make_tiny_alm, refused, tmp_path):
     model = get_peft_model(make_tiny_alm(), coop())
     message = refused(model.save_pretrained, tmp_path / "new", safe_serialization=False)

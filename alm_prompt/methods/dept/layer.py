@@ -13,7 +13,7 @@ from ...errors import AlmPromptError
 from ...losses import LossHook, TransferLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, PromptMethod, WrapperMethod, trained_rows, untrained_classes
+from ..base import PromptInputs, PromptMethod, WrapperMethod, is_training_list, trained_rows, untrained_classes
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -77,7 +77,7 @@ class DePTPrompt(WrapperMethod):
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output, with the head for the loss and, if so configured, in the prediction."""
         output = self.prompt.forward(tensors, inputs)
-        if inputs.bank.class_names == self.config.class_names:
+        if is_training_list(inputs.bank, self.config.class_names):
             head = {"transfer_logits": lambda labels: self._transfer_logits(tensors, output, labels)}
             output = replace(output, auxiliary=output.auxiliary | head)
         if not self.config.fusion:

@@ -13,7 +13,7 @@ from ...losses import LossHook, SeptLoss
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
-from ..base import PromptInputs, WrapperMethod
+from ..base import PromptInputs, WrapperMethod, is_training_list
 from .margins import frozen_margins, grouped
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SeptPrompt(WrapperMethod):
     def forward(self, tensors: Mapping[str, torch.Tensor], inputs: PromptInputs) -> ClassHeadOutput:
         """The wrapped method's output; on the training classes also what the loss needs."""
         output = self.prompt.forward(tensors, inputs)
-        if inputs.bank.class_names != self.config.class_names:
+        if not is_training_list(inputs.bank, self.config.class_names):
             return output
         sept = {
             "neighbor_embeds": lambda: self._embeds(tensors, inputs),
