@@ -6,16 +6,23 @@ import torch
 
 
 def pairwise_distances(class_embeds: torch.Tensor, neighbor_embeds: torch.Tensor) -> torch.Tensor:
-    """Euclidean distance of every class to every neighbour of every class.
+    """Euclidean distance of every class to every neighbour of every class, without their `[K, K, N, d]` differences.
 
     Args:
-        class_embeds: `[K, d]`.
+        class_embeds: `[K, d]`, float32 or wider.
         neighbor_embeds: `[K, N, d]`; row `j` holds the neighbours of class `j`.
 
     Returns:
         `[K, K, N]`: entry `[i, j, n]` is the distance of class `i` to neighbour `n` of class `j`.
     """
-    return torch.linalg.vector_norm(class_embeds[:, None, None] - neighbor_embeds[None], dim=-1)
+    neighbors = neighbor_embeds.flatten(0, 1)
+    fixed = torch.cdist(class_embeds.detach(), neighbors.detach(), compute_mode="donot_use_mm_for_euclid_dist")
+    # Squares made of products have the right gradient and too few digits; the value is that of the differences.
+    with torch.autocast(fixed.device.type, enabled=False):
+        squares = class_embeds.square().sum(-1, keepdim=True) + neighbors.square().sum(-1)
+        squares = squares - 2 * class_embeds @ neighbors.T
+    slopes = torch.where(fixed > 0, 0.5 / fixed, 0.0)
+    return (fixed + slopes * (squares - squares.detach())).unflatten(1, neighbor_embeds.shape[:2])
 
 
 def semantic_expansion(
