@@ -9,13 +9,15 @@ def pairwise_distances(class_embeds: torch.Tensor, neighbor_embeds: torch.Tensor
     """Euclidean distance of every class to every neighbour of every class.
 
     Args:
-        class_embeds: `[K, d]`.
+        class_embeds: `[K, d]`, float32 or wider.
         neighbor_embeds: `[K, N, d]`; row `j` holds the neighbours of class `j`.
 
     Returns:
         `[K, K, N]`: entry `[i, j, n]` is the distance of class `i` to neighbour `n` of class `j`.
     """
-    return torch.linalg.vector_norm(class_embeds[:, None, None] - neighbor_embeds[None], dim=-1)
+    # Not by way of products, whose rounding is as large as a small distance.
+    distances = torch.cdist(class_embeds, neighbor_embeds.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.unflatten(1, neighbor_embeds.shape[:2])
 
 
 def semantic_expansion(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,7 +44,7 @@ class ZebraLoss:
         entropy_weight: weight of the term, at least 0.
 
     Raises:
-        AlmPromptError: the weight is negative.
+        AlmPromptError: the weight is negative or not finite.
     """
 
     def __init__(self, entropy_weight: float = 0.05) -> None:
@@ -64,7 +65,7 @@ class AnchorLoss:
         weight: weight of the term, at least 0; 8 in the published code.
 
     Raises:
-        AlmPromptError: the weight is negative.
+        AlmPromptError: the weight is negative or not finite.
     """
 
     def __init__(self, weight: float = 8.0) -> None:
@@ -94,7 +95,7 @@ class SeptLoss:
         inter_margin: whether the push ends at the margin.
 
     Raises:
-        AlmPromptError: the weight is negative.
+        AlmPromptError: the weight is negative or not finite.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class TransferLoss:
         weight: weight of the term, at least 0; 0.7 in the published code.
 
     Raises:
-        AlmPromptError: the weight is negative.
+        AlmPromptError: the weight is negative or not finite.
     """
 
     def __init__(self, weight: float = 0.7) -> None:
@@ -169,6 +170,6 @@ def _auxiliary(
 
 
 def _checked(name: str, weight: float) -> float:
-    if weight < 0:
-        raise AlmPromptError(f"{name} is {weight}; give a weight of at least 0")
+    if not 0 <= weight < math.inf:
+        raise AlmPromptError(f"{name} is {weight}; give a finite weight of at least 0")
     return weight

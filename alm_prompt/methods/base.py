@@ -12,6 +12,7 @@ import torch
 from ..errors import AlmPromptError
 from ..losses import LossHook
 from ..models import ClassBank, similarity_output
+from ..models.class_text import name_key
 from ..outputs import ClassHeadOutput
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def trained_rows(bank: ClassBank, trained_on: list[str]) -> tuple[list[int], lis
     Returns:
         Rows in the bank and rows in the training list, of the classes that are in both.
     """
-    position = {name: row for row, name in enumerate(trained_on)}
-    in_both = [(row, position[name]) for row, name in enumerate(bank.class_names) if name in position]
+    position = {key: row for row, key in enumerate(map(name_key, trained_on))}
+    in_both = [(row, position[key]) for row, key in enumerate(map(name_key, bank.class_names)) if key in position]
     return [row for row, _ in in_both], [row for _, row in in_both]
 
 
@@ -238,7 +239,8 @@ def untrained_classes(bank: ClassBank, trained_on: list[str]) -> list[str]:
         bank: the classes to tell apart.
         trained_on: the training classes.
     """
-    return [name for name in bank.class_names if name not in trained_on]
+    known = {name_key(name) for name in trained_on}
+    return [name for name in bank.class_names if name_key(name) not in known]
 
 
 def has_same_classes(bank: ClassBank, trained_on: list[str]) -> bool:

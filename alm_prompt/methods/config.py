@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,9 @@ class PromptConfig(PeftConfig):
         if self.base_model_name_or_path == TINY:
             # PEFT looks for the backbone's files under this name.
             self.base_model_name_or_path = str(TINY_FOLDER)
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise AlmPromptError(f"{name} is {value}; give a finite number")
         if self.logit_scale is not None and not self.logit_scale > 0:
             raise AlmPromptError(f"logit_scale is {self.logit_scale}; give a number above 0 or leave it out")
         if self.descriptions is not None:

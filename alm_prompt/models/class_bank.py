@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ..errors import AlmPromptError
-from .class_text import checked_names, readable, special_token_ids
+from .class_text import checked_names, name_key, readable, special_token_ids
 from .frozen import frozen
 from .prompt_layout import PromptLayout, layout_prompts
 
@@ -144,6 +144,22 @@ class ClassBank:
         """
         self._like(self.class_names, max(templates, key=lambda template: len(self.text_ids(template))))
 
+    def check_labels(self, labels: torch.Tensor) -> None:
+        """Check that every label is the index of a class.
+
+        Args:
+            labels: on the CPU, or the host waits for their device.
+
+        Raises:
+            AlmPromptError: one is not; it is named, with the number of classes.
+        """
+        stray = labels[(labels < 0) | (labels >= len(self))]
+        if len(stray):
+            raise AlmPromptError(
+                f"label {stray[0].item()} is the index of no class: the model has {len(self)}, counted from 0; "
+                "correct it, or set the classes that it was made for with model.set_classes([...])"
+            )
+
     def class_means(self, features: torch.Tensor) -> torch.Tensor:
         """From one feature per text to one per class: the mean over the unit vectors of its texts.
 
@@ -176,7 +192,8 @@ class ClassBank:
 
         Made once and kept.
         """
-        given = {name: tuple(descriptions[name]) for name in self.class_names if name in (descriptions or {})}
+        described = {name_key(name): tuple(sentences) for name, sentences in (descriptions or {}).items()}
+        given = {name: described[name_key(name)] for name in self.class_names if name_key(name) in described}
         if not given.keys() - self.descriptions.keys():
             return self
         key = ("descriptions", *given.items())

@@ -16,6 +16,11 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+def name_key(name: str) -> str:
+    """What all spellings of one class name have in common: case and `_` do not tell two classes apart."""
+    return readable(name).strip().lower()
+
+
 def checked_names(class_names: Sequence[str]) -> list[str]:
     """The names as a list.
 
@@ -31,7 +36,7 @@ def checked_names(class_names: Sequence[str]) -> list[str]:
     for position, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise AlmPromptError(f"class name number {position + 1} is {name!r}; give each class a non-blank name")
-        key = readable(name).strip().lower()
+        key = name_key(name)
         if key in seen:
             raise AlmPromptError(f"class name {name!r} stands twice in the list (as {seen[key]!r}); keep one of them")
         seen[key] = name

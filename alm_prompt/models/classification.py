@@ -21,6 +21,9 @@ from .configuration import AlmConfig
 from .encoder_modes import REFERENCE
 from .modeling import HUB_ARGUMENTS, AlmModel, AlmPreTrainedModel
 
+# PyTorch would leave out -100 without a word, and the rest would be scaled as if it counted.
+NO_LABEL = torch.iinfo(torch.int64).min
+
 
 class AlmForAudioClassification(AlmPreTrainedModel):
     """Sound classification by comparing audio with text prompts for the classes.
@@ -62,7 +65,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
             pretrained_model_name_or_path: folder or Hub id, in our format or a LAION CLAP checkpoint.
             *args: passed on to `PreTrainedModel.from_pretrained`.
             class_names: the classes; they can also be set later.
-            template: sentence with one `{}` for the class name; default: the model's own.
+            template: sentence with one `{}` for the class name, of these classes and of those set later without one;
+                default: the model's own.
             **kwargs: passed on to `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -73,8 +77,10 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         model.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **hub)
         model.revision = kwargs.get("revision")
+        if template is not None:
+            model.config.template = template
         if class_names is not None:
-            model.set_classes(class_names, template=template)
+            model.set_classes(class_names)
         return opened
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
@@ -158,8 +164,8 @@ class AlmForAudioClassification(AlmPreTrainedModel):
             num_items_in_batch: number of labels over all micro-batches and processes of a step, from Trainer.
 
         Raises:
-            AlmPromptError: no classes are set, neither kind of audio input is given, or features are given in training
-                an adapter whose `encoder_mode` is "reference".
+            AlmPromptError: no classes are set, neither kind of audio input is given, a label on the CPU is the index
+                of no class, or features are given in training an adapter whose `encoder_mode` is "reference".
         """
         if self.class_bank is None:
             raise AlmPromptError("the model has no classes; call model.set_classes([...]) first")
@@ -170,6 +176,9 @@ class AlmForAudioClassification(AlmPreTrainedModel):
                 "encoder_mode='reference' trains with encoders whose output changes from step to step; give "
                 "input_features (ClipDataset) in place of audio_features, or train with encoder_mode='frozen'"
             )
+        # On another device the host would wait for them in every step; there the cross-entropy stops at them.
+        if labels is not None and labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            self.class_bank.check_labels(labels)
         with self.class_head.encoders(self.alm):
             if audio_features is None:
                 audio_features = self.alm.get_audio_features(input_features, feature_mask)
@@ -193,7 +202,7 @@ class AlmForAudioClassification(AlmPreTrainedModel):
         """
         if output.loss_logits is not None:
             output = replace(output, logits=output.loss_logits)
-        cross_entropy = nn.functional.cross_entropy(output.logits, labels)
+        cross_entropy = nn.functional.cross_entropy(output.logits, labels, ignore_index=NO_LABEL)
         losses = {"cross_entropy": self.class_head.cross_entropy_weight * cross_entropy}
         for hook in (*self.class_head.loss_hooks, *self.loss_hooks):
             terms = hook(output, labels, self.class_head)

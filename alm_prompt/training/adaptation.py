@@ -88,12 +88,15 @@ def adapt(model: nn.Module, features: torch.Tensor) -> None:
     config.results = None
     with in_eval_mode(model), _learning(tensors):
         chosen = _confident(model, features, config.confident_share)
-        optimizer = torch.optim.AdamW(tensors, lr=config.learning_rate)
+        copies = [_precise(tensor) for tensor in tensors]
+        optimizer = torch.optim.AdamW(copies, lr=config.learning_rate)
         for _ in range(config.steps):
-            optimizer.zero_grad()
-            view_entropy(_logits(model, chosen)).backward(inputs=tensors)
+            # Some may have no part in predictions, such as a head that has no vote there.
+            gradients = torch.autograd.grad(view_entropy(_logits(model, chosen)), tensors, allow_unused=True)
+            for copied, gradient in zip(copies, gradients, strict=True):
+                copied.grad = None if gradient is None else gradient.to(copied.dtype)
             optimizer.step()
-        optimizer.zero_grad()
+            _set_values(tensors, copies)
 
 
 def predict_adapted(
@@ -134,13 +137,13 @@ def predict_adapted(
             first = min(start, count - size)
             group = features[first : first + size]
             if not keep:
-                _restore(tensors, before)
+                _set_values(tensors, before)
             adapt(model, group)
             with in_eval_mode(model), torch.no_grad():
                 logits.append(model(audio_features=group[start - first :, 0]).logits)
     finally:
         if not keep:
-            _restore(tensors, before)
+            _set_values(tensors, before)
             config.results = results
     return torch.cat(logits)
 
@@ -183,7 +186,12 @@ def _learning(tensors: list[torch.Tensor]) -> Iterator[None]:
             tensor.requires_grad_(learns)
 
 
+def _precise(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy to step on: in half precision the squares of gradients, which AdamW divides by, would be zero."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)
+
+
 @torch.no_grad()
-def _restore(tensors: list[torch.Tensor], values: list[torch.Tensor]) -> None:
+def _set_values(tensors: list[torch.Tensor], values: list[torch.Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)

@@ -21,8 +21,8 @@ class AlmTrainingArguments(TrainingArguments):
     parameters as [`AlmTrainer`].
 
     Raises:
-        AlmPromptError: for a momentum that contradicts `optim_args`, for fp16 on a CPU, and for options that would
-            silently replace a method's own objective or write pickled files.
+        AlmPromptError: for `optim_args` that cannot be read or contradict the momentum, for fp16 on a CPU, and for
+            options that would silently replace a method's own objective or write pickled files.
     """
 
     num_train_epochs: float = field(default=50.0, metadata={"help": "Number of passes over the training clips."})
@@ -98,8 +98,13 @@ class _WithMomentum(str):
 
 def _with_momentum(optim_args: str | None, momentum: float) -> str:
     """Return `optim_args` with the momentum in it."""
-    settings = dict(item.split("=") for item in (optim_args or "").replace(" ", "").split(",") if item)
-    given = float(settings.get("momentum", momentum))
+    try:
+        settings = dict(item.split("=") for item in (optim_args or "").replace(" ", "").split(",") if item)
+        given = float(settings.get("momentum", momentum))
+    except ValueError as error:
+        raise AlmPromptError(
+            f"optim_args={optim_args!r} cannot be read: write name=value, with commas between, such as 'nesterov=true'"
+        ) from error
     if given != momentum and not isinstance(optim_args, _WithMomentum):
         raise AlmPromptError(f"momentum={momentum}, but optim_args={optim_args!r} says {given}: give momentum alone")
     settings["momentum"] = momentum

@@ -145,13 +145,13 @@ def publish_checkpoint(staged: Path, run_dir: Path) -> Path:
     return target
 
 
-def prune_checkpoints(run_dir: Path, limit: int | None, protected: set[Path]) -> None:
-    """Delete the oldest checkpoints beyond `limit`, except the `protected` ones."""
+def prune_checkpoints(run_dir: Path, limit: int | None, protected: set[str]) -> None:
+    """Delete the oldest checkpoints beyond `limit`, except those of the `protected` names."""
     if not limit or limit < 0:
         return
     checkpoints = list_checkpoints(run_dir)
     surplus = len(checkpoints) - max(limit, len(protected))
-    for checkpoint in [path for path in checkpoints if path not in protected][: max(surplus, 0)]:
+    for checkpoint in [path for path in checkpoints if path.name not in protected][: max(surplus, 0)]:
         discard(checkpoint)
 
 
@@ -174,15 +174,19 @@ def staged_files(folder: Path) -> Iterator[Path]:
     """Give a staging folder whose files replace those of `folder` on success, the adapter's config last.
 
     An adapter without its config is not one to any reader, so a new one cannot be opened before it is complete. The
-    model card of `folder` is in the staging folder already: PEFT updates a card in place and keeps what people wrote
-    into it.
+    model cards of `folder`, of named adapters too, are in the staging folder already: PEFT updates a card in place and
+    keeps what people wrote into it.
     """
     remove_leftovers(folder)
+    named = [config.parent for config in folder.glob(f"*/{ADAPTER_CONFIG_NAME}")]
     staging = folder / STAGING_NAME
     staging.mkdir(parents=True)
     try:
-        if (folder / MODEL_CARD_NAME).is_file():
-            shutil.copy(folder / MODEL_CARD_NAME, staging)
+        for card in (adapter / MODEL_CARD_NAME for adapter in (folder, *named)):
+            if card.is_file():
+                copied = staging / card.relative_to(folder)
+                copied.parent.mkdir(exist_ok=True)
+                shutil.copy(card, copied)
         yield staging
         files = (path for path in staging.rglob("*") if path.is_file())
         for path in sorted(files, key=lambda path: (path.name == ADAPTER_CONFIG_NAME, path)):

@@ -74,9 +74,11 @@ class AudioFeatureCache:
             `[N, d]` float32 on the CPU, projected and not normalised, in the order of `clips`.
 
         Raises:
-            AlmPromptError: if a clip cannot be read (what was encoded before it is kept), or `model` has an adapter
-                whose `encoder_mode` is "reference" and features are to be kept.
+            AlmPromptError: if there is no clip, one cannot be read (what was encoded before it is kept), or `model`
+                has an adapter whose `encoder_mode` is "reference" and features are to be kept.
         """
+        if not len(clips):
+            raise AlmPromptError("no audio given: the list of clips is empty; give at least one")
         if self.enabled and model.class_head.encoder_mode == REFERENCE:
             raise AlmPromptError(
                 "encoder_mode='reference': its audio features change in training and are not cached; train on "

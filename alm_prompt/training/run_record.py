@@ -64,5 +64,5 @@ class RunRecord:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise AlmPromptError(f"{folder}: no {RUN_RECORD_NAME}, so not the folder of a finished run") from error
-        except (json.JSONDecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise AlmPromptError(f"{path}: not a run record ({error}); delete it or run again") from error

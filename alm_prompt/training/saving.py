@@ -65,7 +65,7 @@ class SavingTrainer(Trainer):
 
     def _adapter_configs(self) -> list[PromptConfig]:
         """Config of the adapter that is trained, if it is one of ours."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         config = model.active_peft_config if isinstance(model, PeftModel) else None
         return [config] if isinstance(config, PromptConfig) else []
 
@@ -111,9 +111,10 @@ class SavingTrainer(Trainer):
         # Every process writes its own random state into the checkpoint.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            protected = {checkpoints.publish_checkpoint(staged, run_dir)}
+            protected = {checkpoints.publish_checkpoint(staged, run_dir).name}
             if self.state.best_model_checkpoint is not None:
-                protected.add(Path(self.state.best_model_checkpoint))
+                # By name: a resumed run may know its folder by another path.
+                protected.add(Path(self.state.best_model_checkpoint).name)
             checkpoints.prune_checkpoints(run_dir, self.args.save_total_limit, protected)
             checkpoints.remove_leftovers(run_dir)
         self.accelerator.wait_for_everyone()
@@ -139,9 +140,11 @@ class SavingTrainer(Trainer):
         "default", and otherwise keeps the last weights with no more than a warning.
         """
         checkpoints.check_adapters(Path(self.state.best_model_checkpoint))
-        adapters = getattr(self.model, "active_adapters", [])
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        # A model without an adapter has such an attribute, too: a method of transformers.
+        adapters = model.active_adapters if isinstance(model, PeftModel) else []
         folder = Path(self.state.best_model_checkpoint, *adapters[:1])
         if adapters and folder.is_dir():
-            self.model.load_adapter(str(folder), adapters[0], is_trainable=True)
+            model.load_adapter(str(folder), adapters[0], is_trainable=True)
         else:
             super()._load_best_model()

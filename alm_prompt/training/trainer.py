@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers.trainer_utils import TrainOutput, has_length
 
+from ..data import ClipDataset, FeatureDataset
 from ..errors import AlmPromptError
 from ..hub import AdapterResults
 from ..losses import LossHook
@@ -126,6 +128,17 @@ class AlmTrainer(SavingTrainer):
             self._note_measurement(metrics, metric_key_prefix)
         return metrics
 
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Make a loader as upstream does, of labels that are checked where that takes no reading of clips.
+
+        Raises:
+            AlmPromptError: a label is the index of no class.
+        """
+        bank = self._classifier(self.model).class_bank
+        if isinstance(dataset, FeatureDataset | ClipDataset) and bank is not None:
+            bank.check_labels(torch.tensor(dataset.labels))
+        return super()._get_dataloader(dataset, *args, **kwargs)
+
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Build the model of a trial, with the loss hooks."""
         model = super().call_model_init(trial)
@@ -206,7 +219,7 @@ class AlmTrainer(SavingTrainer):
 
     def _note_measurement(self, metrics: dict[str, float], prefix: str) -> None:
         """Keep what was measured of the adapter; where it is disabled, that was the model without it."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = self._classifier(self.model)
         for config in self._adapter_configs():
             other_classes = None if model.class_names == config.class_names else model.class_names
             measurement = trainer_measurement(metrics, prefix, other_classes)
@@ -214,9 +227,13 @@ class AlmTrainer(SavingTrainer):
                 config.results = config.results or AdapterResults()
                 config.results.add(measurement)
 
+    def _classifier(self, model: nn.Module) -> nn.Module:
+        """The model itself, without what is wrapped around it."""
+        model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+        return model.get_base_model() if isinstance(model, PeftModel) else model
+
     def _attach_loss_hooks(self, model: nn.Module) -> None:
-        base_model = model.get_base_model() if isinstance(model, PeftModel) else model
-        base_model.loss_hooks = self.loss_hooks
+        self._classifier(model).loss_hooks = self.loss_hooks
 
     def _add_loss_parts(self, parts: dict[str, torch.Tensor], scale: int) -> None:
         if not self._loss_parts:

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from alm_prompt import AlmPromptError, ZebraLoss
 from alm_prompt.losses import (
@@ -78,6 +80,58 @@ def test_gradients_equal_finite_differences(loss):
     assert torch.autograd.gradcheck(function, inputs)
 
 
-def test_negative_weight_is_refused():
-    with pytest.raises(AlmPromptError, match=r"entropy_weight is -0\.1"):
-        ZebraLoss(-0.1)
+def test_distances_and_their_gradient_equal_a_hand_written_loop():
+    embeds, weights = fixed(4, 3, 5), fixed(4, 4, 2)
+    # A class that is its own neighbour has no direction to move in.
+    embeds[1, 1] = embeds[1, 0]
+    distances, gradient = torch.zeros(4, 4, 2, dtype=torch.float64), torch.zeros_like(embeds)
+    for i in range(4):
+        for j in range(4):
+            for n in range(2):
+                apart = embeds[i, 0] - embeds[j, 1 + n]
+                distances[i, j, n] = math.sqrt(sum(value**2 for value in apart.tolist()))
+                if distances[i, j, n] > 0:
+                    pull = weights[i, j, n] * apart / distances[i, j, n]
+                    gradient[i, 0] += pull
+                    gradient[j, 1 + n] -= pull
+    embeds.requires_grad_()
+    found = pairwise_distances(embeds[:, 0], embeds[:, 1:])
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, distances, atol=1e-12, rtol=0)
+    torch.testing.assert_close(embeds.grad, gradient, atol=1e-12, rtol=0)
+
+
+def test_distances_under_autocast_are_those_without():
+    embeds = [fixed(6, 4, 8).float().requires_grad_() for _ in range(2)]
+    for tensor, enabled in zip(embeds, (False, True), strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            distances = pairwise_distances(tensor[:, 0], tensor[:, 1:])
+        distances.sum().backward()
+    assert torch.equal(embeds[0].grad, embeds[1].grad)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the elements of the largest tensor that is made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        self.elements = max([self.elements, *(tensor.numel() for tensor in tensors)])
+        return output
+
+
+def test_distances_take_no_memory_for_every_difference():
+    classes, neighbors, dim = 12, 3, 64
+    embeds = fixed(classes, 1 + neighbors, dim).requires_grad_()
+    with LargestTensor() as largest:
+        pairwise_distances(embeds[:, 0], embeds[:, 1:]).sum().backward()
+    assert largest.elements == classes * (1 + neighbors) * dim
+
+
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("hook", [ZebraLoss, AnchorLoss, SeptLoss, TransferLoss])
+def test_weights_that_are_negative_or_not_finite_are_refused(hook, weight):
+    with pytest.raises(AlmPromptError, match=f"is {weight}; give a finite weight of at least 0"):
+        hook(weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -103,6 +104,21 @@ def test_file_that_nests_without_end_on_the_command_line(deep_adapter, capfd, de
     assert main(["predict", "--adapter", str(deep_adapter(depth)), "some.wav"]) == 2
     [line] = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("error: adapter ")
+
+
+NUMBERS = {
+    "entropy_weight": lambda **given: ZebraPromptConfig(prompt=coop(), **given),
+    "alpha": lambda **given: ZebraPromptConfig(prompt=coop(), **given),
+    "weight": KgCoOpPromptConfig,
+    "head_learning_rate_factor": lambda **given: DePTPromptConfig(prompt=coop(), **given),
+    "logit_scale": coop,
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_numbers_that_are_not_finite(refused, option, value):
+    assert refused(NUMBERS[option], **{option: value}) == f"{option} is {value}; give a finite number"
 
 
 TEMPLATES = {
@@ -267,6 +283,25 @@ def test_head_says_which_classes_it_was_not_trained_on(tiny_alm, head):
     assert model.class_head.fallback_classes(tiny_alm.class_bank) == []
     model.set_classes(["cat", "dog"])
     assert model.class_head.fallback_classes(tiny_alm.class_bank) == ["cat"]
+
+
+SPELLED = {
+    **PER_CLASS,
+    "described": lambda: PalmPromptConfig(prompt=coop(), descriptions={"door bell": ["the bell of a door"]}),
+    "sept": lambda: SeptPromptConfig(prompt=coop(), neighbors=NEIGHBORS),
+    "class-specific": lambda: coop(class_specific=True),
+}
+
+
+@pytest.mark.parametrize("method", SPELLED)
+def test_another_spelling_of_a_class_is_the_same_class(tiny_alm, audio_batch, method):
+    model = get_peft_model(tiny_alm, SPELLED[method]())
+    expected = model(**audio_batch)
+    model.set_classes(["Dog", "rain", "siren", "door_bell"])
+    found = model(**audio_batch)
+    assert model.fallback_classes == []
+    assert found.losses.keys() == expected.losses.keys()
+    torch.testing.assert_close(found.logits, expected.logits)
 
 
 def test_pickled_weights_are_neither_written_nor_read(make_tiny_alm, refused, tmp_path):

@@ -122,6 +122,26 @@ def test_adaptation_equals_hand_written_steps(make_tiny_alm, clips, steps):
     assert not torch.equal(found, *before.values())
 
 
+def test_a_float16_model_is_adapted_as_in_float32(make_tiny_alm):
+    options = {"clips": 2, "views": 8, "steps": 3, "confident_share": 0.5}
+    features, moved = randn(2, 8, 32), []
+    for precision in (torch.float32, torch.float16):
+        model = adaptable(make_tiny_alm(), **options).to(precision)
+        [before] = learned(model).values()
+        adapt(model, features.to(precision))
+        [after] = learned(model).values()
+        moved.append((after - before).float().flatten())
+    assert torch.cosine_similarity(*moved, dim=0) > 0.99
+
+
+def test_a_head_without_a_vote_stays_as_it_is(tiny_alm):
+    model = adaptable(tiny_alm, DePTPromptConfig(prompt=CoOpPromptConfig(n_ctx=4), fusion=False))
+    before = learned(model)
+    adapt(model, randn(1, 8, 32).float())
+    changed = {name for name, value in learned(model).items() if not torch.equal(value, before[name])}
+    assert {name.split("learned_")[1] for name in changed} == {"context.default"}
+
+
 @pytest.mark.parametrize(
     "prompt",
     [

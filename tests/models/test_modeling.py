@@ -42,6 +42,14 @@ def test_loss_is_the_sum_of_its_parts_and_absent_without_labels(tiny_alm, audio_
     assert tiny_alm(audio_features=audio_batch["audio_features"]).loss is None
 
 
+@pytest.mark.parametrize("label", [-100, -1, 4])
+def test_a_label_of_no_class_is_refused(tiny_alm, audio_batch, label):
+    labels = torch.cat([audio_batch["labels"][:7], torch.tensor([label])])
+    with pytest.raises(AlmPromptError, match=f"label {label} is the index of no class: the model has 4") as error:
+        tiny_alm(audio_features=audio_batch["audio_features"], labels=labels)
+    assert "\n" not in str(error.value)
+
+
 def test_two_terms_of_one_name_are_refused(tiny_alm, audio_batch):
     tiny_alm.loss_hooks = [ZebraLoss(), ZebraLoss()]
     with pytest.raises(AlmPromptError, match="two loss hooks give the term 'entropy'"):
@@ -68,6 +76,14 @@ def test_saved_model_opens_alike_through_every_door(tiny_alm, tmp_path, audio_ba
     assert isinstance(alm, AlmModel)
     for name, value in tiny_alm.alm.state_dict().items():
         assert torch.equal(alm.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("class_names", [None, ["rain"]])
+def test_a_template_given_on_opening_is_that_of_classes_set_later(tiny_alm, tmp_path, class_names):
+    tiny_alm.save_pretrained(tmp_path)
+    opened = AlmForAudioClassification.from_pretrained(tmp_path, class_names=class_names, template="the {}.")
+    opened.set_classes(["dog"])
+    assert opened.class_bank.template == "the {}."
 
 
 def test_half_precision_files_open_in_float32(tiny_alm, tmp_path):

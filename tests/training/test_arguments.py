@@ -67,10 +67,14 @@ def test_momentum_of_a_copy_is_the_one_that_is_used(tmp_path: Path, optim_args: 
     ("settings", "message"),
     [
         ({"optim_args": "momentum=0.5"}, r"momentum=0\.9.*0\.5"),
+        ({"optim_args": "nesterov"}, r"optim_args='nesterov' cannot be read: write name=value"),
+        ({"optim_args": "momentum=high"}, r"optim_args='momentum=high' cannot be read"),
         ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0\.1"),
         ({"push_to_hub": True}, r"push_to_hub=True"),
     ],
 )
-def test_contradictions_are_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_contradictions_and_what_cannot_be_read_are_refused(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(AlmPromptError, match=message):
         AlmTrainingArguments(output_dir=str(tmp_path), **settings)

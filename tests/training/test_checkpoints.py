@@ -137,10 +137,14 @@ def test_default_is_ten_checkpoints_a_run(prompted: Build, arguments: Arguments,
     assert names(tmp_path / "run") == {f"checkpoint-{step}" for step in range(2, 21, 2)}
 
 
-def test_saving_again_keeps_the_users_card(new_trainer: Callable[..., AlmTrainer], tmp_path: Path) -> None:
-    trainer = new_trainer()
+@pytest.mark.parametrize("adapter_name", ["default", "birds"])
+def test_saving_again_keeps_the_users_card(
+    adapter_name: str, new_trainer: Callable[..., AlmTrainer], tmp_path: Path
+) -> None:
+    trainer = new_trainer(adapter_name)
     trainer.save_model(str(tmp_path / "adapter"))
-    card = tmp_path / "adapter" / "README.md"
+    folder = tmp_path / "adapter" if adapter_name == "default" else tmp_path / "adapter" / adapter_name
+    card = folder / "README.md"
     card.write_text(card.read_text() + "\nRecorded in the woods.\n")
     trainer.save_model(str(tmp_path / "adapter"))
     assert "Recorded in the woods." in card.read_text()
@@ -299,6 +303,32 @@ def test_best_adapter_is_loaded_whatever_its_name(
     assert trainer.model.active_adapters == [adapter_name]
     state = json.loads((best / "trainer_state.json").read_text())
     assert Path(state["best_model_checkpoint"]) == best
+
+
+def test_best_checkpoint_stays_when_the_folder_is_spelled_another_way(
+    new_trainer: Callable[..., AlmTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "distance", "greater_is_better": False}
+    for output_dir, last in (("run", 2), (str(tmp_path / "run"), 5)):
+        trainer = new_trainer(output_dir=output_dir, eval_strategy="steps", eval_steps=1, max_steps=last, **best)
+        trainer.compute_metrics = lambda _, trainer=trainer: {"distance": abs(trainer.state.global_step - 1)}
+        trainer.train(resume_from_checkpoint=True)
+    assert names(tmp_path / "run") == {"checkpoint-1", "checkpoint-5"}
+
+
+def test_best_model_without_an_adapter_is_loaded(
+    make_tiny_alm: Callable[..., Any], arguments: Arguments, clips: Clips, tmp_path: Path
+) -> None:
+    model = make_tiny_alm()
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "distance", "greater_is_better": False}
+    args = arguments(**STEPS, **best, max_steps=3, eval_strategy="steps", eval_steps=1, learning_rate=1e-4)
+    trainer = AlmTrainer(model=model, args=args, train_dataset=clips, eval_dataset=clips[:6])
+    trainer.compute_metrics = lambda _: {"distance": abs(trainer.state.global_step - 1)}
+    trainer.train()
+    first, last = (load_file(tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors") for step in (1, 3))
+    assert equal(model.state_dict(), first)
+    assert not equal(first, last)
 
 
 def test_output_that_cannot_be_written_is_refused_before_training(

@@ -23,6 +23,7 @@ from alm_prompt import (
     CoOpPromptConfig,
     KgCoOpPromptConfig,
     SeptPromptConfig,
+    ZebraLoss,
 )
 
 COOP = CoOpPromptConfig(n_ctx=3)
@@ -147,6 +148,19 @@ def test_a_compiled_run_is_evaluated_saved_and_resumed_like_any_other(
     )
     trainer.train(str(checkpoint))
     assert torch.equal(learned(resumed), found["compiled"][0])
+
+
+def test_a_model_that_was_compiled_before_keeps_hooks_and_results(
+    prompted: Callable[..., PeftModel], arguments: Callable[..., Any], clips: list[dict[str, Any]]
+) -> None:
+    model = prompted("coop")
+    # Its forward takes anything, so the columns that a model reads cannot be told.
+    args = arguments(num_train_epochs=1, logging_strategy="epoch", remove_unused_columns=False)
+    compiled = torch.compile(model, backend="eager")
+    trainer = AlmTrainer(model=compiled, args=args, train_dataset=clips, loss_hooks=[ZebraLoss()])
+    trainer.train()
+    assert "entropy" in trainer.state.log_history[0]
+    assert model.peft_config["default"].results.training is not None
 
 
 class Transfers(TorchDispatchMode):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from alm_prompt.data import AudioClips
 from alm_prompt.data.sources import load_folder
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.models import AlmForAudioClassification
@@ -164,6 +165,15 @@ def test_read_only_cache_is_read(
     shards()[0].parent.chmod(0o500)
     assert torch.equal(cache.features(tiny_alm, processor, clips, progress=False), expected)
     assert processor.count == len(clips)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_clips_are_one_line(
+    enabled: bool, tiny_alm: AlmForAudioClassification, new_processor: NewProcessor, tmp_path: Path
+) -> None:
+    cache = AudioFeatureCache(tmp_path, enabled)
+    with pytest.raises(AlmPromptError, match="no audio given: the list of clips is empty; give at least one"):
+        cache.features(tiny_alm, new_processor(), AudioClips([]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

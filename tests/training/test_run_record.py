@@ -33,8 +33,8 @@ def test_folder_without_record(tmp_path: Path) -> None:
         RunRecord.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", '{"seeds": [0]}', '{"unknown": 1}'])
-def test_damaged_record(content: str, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(content)
+@pytest.mark.parametrize("content", [b"{", b'{"seeds": [0]}', b'{"unknown": 1}', b"\xff\xfe"])
+def test_damaged_record(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(AlmPromptError, match="not a run record"):
         RunRecord.load(tmp_path)

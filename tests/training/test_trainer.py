@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 from transformers import Trainer, TrainingArguments
 
+from alm_prompt.data import FeatureDataset
 from alm_prompt.errors import AlmPromptError
 from alm_prompt.losses import ZebraLoss
 from alm_prompt.training import AlmTrainer, AlmTrainingArguments
@@ -170,6 +171,19 @@ def test_other_arguments_are_refused(prompted: Build, clips: Clips, tmp_path: An
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     with pytest.raises(AlmPromptError, match="AlmTrainingArguments"):
         AlmTrainer(model=prompted(), args=args, train_dataset=clips)
+
+
+@pytest.mark.parametrize("label", [-100, 4])
+def test_labels_of_a_data_set_are_checked_before_the_first_step(
+    label: int, prompted: Build, arguments: Arguments, clips: Clips
+) -> None:
+    features = torch.stack([clip["audio_features"] for clip in clips])
+    dataset = FeatureDataset(features, [clip["labels"] for clip in clips[:-1]] + [label])
+    trainer = AlmTrainer(model=prompted(), args=arguments(), train_dataset=dataset)
+    trainer.compute_loss = lambda *args, **kwargs: pytest.fail("a step was taken")
+    for run in (trainer.train, lambda: trainer.evaluate(dataset), lambda: trainer.predict(dataset)):
+        with pytest.raises(AlmPromptError, match=f"label {label} is the index of no class"):
+            run()
 
 
 def test_one_process_takes_one_gpu(

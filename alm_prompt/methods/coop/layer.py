@@ -11,7 +11,7 @@ from ...errors import AlmPromptError
 from ...models import ClassBank
 from ...models.prompt_shares import encode_in_shares
 from ...outputs import ClassHeadOutput
-from ..base import PromptInputs, PromptMethod
+from ..base import PromptInputs, PromptMethod, is_training_list
 
 if TYPE_CHECKING:
     from ...models import AlmModel
@@ -86,7 +86,7 @@ class CoOpPrompt(PromptMethod):
         return bank.class_means(features) if several else features
 
     def _check_trained_on(self, bank: ClassBank) -> None:
-        if self.config.class_specific and bank.class_names != self.config.class_names:
+        if self.config.class_specific and not is_training_list(bank, self.config.class_names):
             raise AlmPromptError(
                 f"class-specific context was learned for {self.config.class_names} and cannot classify "
                 f"{bank.class_names}; set those classes or train with class_specific=False"

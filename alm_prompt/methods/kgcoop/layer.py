@@ -12,7 +12,7 @@ from ...losses import AnchorLoss, LossHook
 from ...models import ClassBank
 from ...outputs import ClassHeadOutput
 from ...prompts import templates
-from ..base import PromptInputs
+from ..base import PromptInputs, is_training_list
 from ..coop.layer import CoOpPrompt
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class KgCoOpPrompt(CoOpPrompt):
     def initial_tensors(self, bank: ClassBank, alm: AlmModel) -> dict[str, torch.Tensor]:
         """Those of CoOp."""
         # Met here, not in the first step. Other classes than those that are trained need no anchor.
-        if self.config.anchor == "ensemble" and bank.class_names == self.config.class_names:
+        if self.config.anchor == "ensemble" and is_training_list(bank, self.config.class_names):
             bank.check_templates(templates())
         return super().initial_tensors(bank, alm)
 
