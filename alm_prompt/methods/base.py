@@ -251,3 +251,13 @@ def has_same_classes(bank: ClassBank, trained_on: list[str]) -> bool:
         trained_on: the training classes.
     """
     return len(bank) == len(trained_on) and not untrained_classes(bank, trained_on)
+
+
+def is_training_list(bank: ClassBank, trained_on: list[str]) -> bool:
+    """Whether the classes of a bank are those of the training list, in their order.
+
+    Args:
+        bank: the classes to tell apart.
+        trained_on: the training classes.
+    """
+    return list(map(name_key, bank.class_names)) == list(map(name_key, trained_on))
