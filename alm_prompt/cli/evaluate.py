@@ -48,13 +48,14 @@ def run(argv: list[str]) -> None:
     parser = CommandParser("evaluate", DESCRIPTION, options)
     adapter, benchmark, model, data, training, output, record, _ = parser.parse(argv)
     from ..evaluation.ranks import take_rank
-    from .run_folder import BENCHMARK_PARTS, MEASUREMENT_PARTS, check_output_dir
+    from .run_folder import BENCHMARK_PARTS, MEASUREMENT_PARTS, check_output_dir, check_outside
 
     if take_rank().index:
         return  # Of the processes of a launcher, one measures and writes.
     if output.output_dir is not None:
         parts = BENCHMARK_PARTS if benchmark.base_to_novel else MEASUREMENT_PARTS
         check_output_dir(output.output_dir, parts, resume=output.resume, overwrite=output.overwrite)
+        check_outside(output.output_dir, data.data)
     if record.record and (adapter.adapter is None or not Path(adapter.adapter).is_dir()):
         raise AlmPromptError("--record writes into the folder of an adapter; name one with --adapter")
     if benchmark.base_to_novel:

@@ -74,7 +74,10 @@ def check_several(class_names: Sequence[str]) -> None:
         AlmPromptError: there is one class only.
     """
     if len(class_names) == 1:
-        raise AlmPromptError(f"{class_names[0]!r} is the only class; give two or more, for clips to be told apart")
+        apart = ", separated by spaces" if "," in class_names[0] else ""
+        raise AlmPromptError(
+            f"{class_names[0]!r} is the only class; give two or more{apart}, for clips to be told apart"
+        )
 
 
 def open_adapter(model: AlmForAudioClassification, reference: str) -> PeftModel:

@@ -31,8 +31,9 @@ def run(argv: list[str]) -> None:
             "no audio file is given; usage: alm-prompt predict --adapter FOLDER some.wav (files before --classes, "
             "which takes all words that follow it)"
         )
-    from .loading import open_classifier
+    from .loading import check_several, open_classifier
 
+    check_several(options.classes or ())
     classifier, processor = open_classifier(adapter.adapter, model, options.classes)
     results: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -35,7 +35,9 @@ class ReportOptions:
     def __post_init__(self) -> None:
         if self.format is None:
             suffix = "" if self.output is None else Path(self.output).suffix.lower().removeprefix(".")
-            self.format = suffix if suffix in FORMATS else "md"
+            if suffix not in ("", *FORMATS):
+                raise AlmPromptError(f"--output {self.output}: name a {', '.join(FORMATS)} file, or add --format")
+            self.format = suffix or "md"
         if self.format not in FORMATS:
             raise AlmPromptError(f"--format {self.format!r}: choose one of {', '.join(FORMATS)}")
 

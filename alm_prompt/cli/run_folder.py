@@ -60,6 +60,25 @@ def check_output_dir(path: str | Path, parts: Sequence[str], *, resume: bool = F
     return folder
 
 
+def check_outside(folder: str | Path, data: str | None) -> None:
+    """Refuse an output folder among the classes of a data folder, where it would count as one from then on.
+
+    Args:
+        folder: the folder of `--output-dir`.
+        data: what `--data` names; a file, a Hub id and a folder with a table have room for other things.
+
+    Raises:
+        AlmPromptError: it is the data folder, or lies in it.
+    """
+    if data is None or not Path(data).is_dir() or (Path(data) / "metadata.csv").is_file():
+        return
+    if Path(folder).resolve().is_relative_to(Path(data).resolve()):
+        raise AlmPromptError(
+            f"--output-dir {folder} lies in the data folder {data}, where it would count as a class; choose a folder "
+            "outside"
+        )
+
+
 def check_output_file(path: str | Path, example: str, *, overwrite: bool = False) -> Path:
     """Make sure that a command may write its one file, without creating or changing anything.
 
@@ -150,6 +169,6 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     for name, value in (begun or {}).items():
         if settings.get(name) != value:
             raise AlmPromptError(
-                f"--resume: the run in {folder} was begun with another {name}; repeat its flags, or choose another "
-                "--output-dir"
+                f"--resume: the run in {folder} was begun with another {name} ({repr(value)[:60]}, now "
+                f"{repr(settings.get(name))[:60]}); repeat its flags, or choose another --output-dir"
             )

@@ -50,11 +50,19 @@ def _train(
     from transformers import set_seed
 
     from .loading import TINY, check_several, open_cache, open_model, open_neighbors, set_classes, spoken_name
-    from .run_folder import TRAINING_PARTS, check_output_dir, check_settings, open_output_dir, write_settings
+    from .run_folder import (
+        TRAINING_PARTS,
+        check_output_dir,
+        check_outside,
+        check_settings,
+        open_output_dir,
+        write_settings,
+    )
 
     if output.output_dir is None:
         raise AlmPromptError("--output-dir is missing; name the folder for the adapter")
     folder = check_output_dir(output.output_dir, TRAINING_PARTS, resume=output.resume, overwrite=output.overwrite)
+    check_outside(folder, data.data)
     start = time.perf_counter()
     examples = (TrainingSentences if data.audio_free else TrainingClips)(data, training, method.seed)
     check_several(examples.class_names)

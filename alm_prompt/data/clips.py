@@ -110,5 +110,5 @@ class AudioClips(Sequence[Clip]):
 def _refuse_unknown(kind: str, wanted: Collection[str] | None, known: Collection[str | None]) -> None:
     unknown = [name for name in wanted or () if name not in known]
     if unknown:
-        have = shorten(sorted(name for name in known if name is not None)) or "none"
+        have = shorten(sorted(name for name in known if name is not None)) or f"none (is their {kind}_column named?)"
         raise AlmPromptError(f"unknown {kind} {shorten(unknown)}: the clips have {have}")

@@ -6,6 +6,7 @@ Loading lists the clips and checks that their files are there; audio is decoded 
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import ItemsView, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
 
 # `alm-prompt benchmark` takes data sets as they are published, and has no such flags.
+logger = logging.getLogger(__name__)
+
 _FLAGS = "(flags of train and evaluate)"
 
 WHAT_TO_GIVE = "give a folder with one sub-folder per class, or a CSV file"
@@ -118,6 +121,8 @@ def load_csv(
     columns = [column for column in (path_column, label_column, fold_column) if column is not None]
     clips = []
     for line, row in _csv_rows(csv_path, columns):
+        if not clips and fold_column is None and "fold" in row:
+            logger.warning("%s: its column 'fold' is not used; fold_column %s takes it", csv_path, _FLAGS)
         values = [(row[column] or "").strip() for column in columns]
         if not all(values):
             raise AlmPromptError(f"{csv_path}, line {line}: no {columns[values.index('')]}: fill it in")

@@ -197,6 +197,11 @@ def test_bad_requests_of_predict_and_evaluate(refused: Refused, adapter: Path, w
     assert "no audio file" in refused("predict", "--adapter", adapter)
     assert "--classes" in refused("predict", clip)
     assert "at least 1" in refused("predict", clip, "--top-k", "0")
+    message = "'dog,rain' is the only class; give two or more, separated by spaces"
+    assert message in refused("predict", clip, "--classes", "dog,rain")
+    inside = ["--data", world, "--output-dir", world / "run"]
+    assert "lies in the data folder" in refused("train", *inside)
+    assert "lies in the data folder" in refused("evaluate", *inside, "--base-to-novel")
     data = ["--data", world, "--base-to-novel"]
     assert "--seeds must be at least 0 and at most 4294967295, got -1" in refused(
         "evaluate", *data, "--seeds", "0", "-1"

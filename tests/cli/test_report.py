@@ -81,6 +81,7 @@ def test_bad_input_is_named(refused: Refused, results: Path, tmp_path: Path) -> 
     assert "over two tracks" in refused("report", results, zebra, "--reference", "palm")
     assert "two rows of this run" in refused("report", results, results)
     assert "md, tex, csv, html" in refused("report", results, "--format", "docx")
+    assert "name a md, tex, csv, html file" in refused("report", results, "--output", tmp_path / "report.docx")
     assert "--overwrite" in refused("report", results, "--output", page)
     assert "is a folder; name a file, such as" in refused("report", results, "--output", empty, "--overwrite")
     assert page.read_text() == "mine"

@@ -12,6 +12,7 @@ from alm_prompt.cli.run_folder import (
     MEASUREMENT_PARTS,
     TRAINING_PARTS,
     check_output_dir,
+    check_outside,
     check_settings,
     open_output_dir,
     write_settings,
@@ -90,3 +91,14 @@ def test_unwritable_and_blocked_folders_are_refused(tmp_path: Path) -> None:
         check_output_dir(tmp_path / "file", TRAINING_PARTS)
     with pytest.raises(AlmPromptError, match="cannot be written"):
         check_output_dir(tmp_path / "file" / "below", TRAINING_PARTS)
+
+
+def test_output_among_the_classes_of_the_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dog").mkdir()
+    for inside in (tmp_path, tmp_path / "runs" / "one"):
+        with pytest.raises(AlmPromptError, match=r"lies in the data folder .* choose a folder outside"):
+            check_outside(inside, str(tmp_path))
+    check_outside(tmp_path.parent / "runs", str(tmp_path))
+    check_outside(tmp_path, "user/sounds")
+    (tmp_path / "metadata.csv").touch()
+    check_outside(tmp_path / "runs", str(tmp_path))

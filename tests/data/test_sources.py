@@ -88,6 +88,18 @@ def test_csv(root: Path, encoding: str, newline: str) -> None:
     assert all(Path(clip.source).is_file() for clip in clips)
 
 
+def test_folds_of_a_csv_that_nobody_asked_for_are_spoken_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_csv(root / "list.csv", "path,classname,fold", [f"{name},x,1" for name in FILES])
+    clips = load_csv(path)
+    assert [record.message for record in caplog.records] == [
+        f"{path}: its column 'fold' is not used; fold_column (flags of train and evaluate) takes it"
+    ]
+    assert "the clips have none (is their fold_column named?)" in refusal(clips.select, None, ["1"])
+    caplog.clear()
+    assert table(load_csv(path, fold_column="fold"))
+    assert not caplog.records
+
+
 def test_csv_elsewhere_with_other_columns(root: Path, tmp_path: Path) -> None:
     lines = [f'x,"{name}",7,{name.split("/")[0]}' for name in FILES]
     path = write_csv(tmp_path / "elsewhere.csv", "note,file_name,part,label", lines)
