@@ -143,17 +143,25 @@ def test_estimates_keep_nothing_where_nothing_is_to_be_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_of_several_processes_prints_the_estimates(
-    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
-) -> None:
-    """All of them, and not those of its own share."""
-    command = small("templates", standins, tmp_path / "run", "--dry-run", "--no-cache")
+def printed_by_two(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> list[str]:
+    """What each of two processes prints that a launcher started, one after the other."""
     printed = []
     for rank in ("0", "1"):
         for variable, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
             monkeypatch.setenv(variable, value)
         assert main(command) == 0
         printed.append(capfd.readouterr().out)
+    return printed
+
+
+def test_one_of_several_processes_prints_the_estimates(
+    standins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    """All of them, and not those of its own share."""
+    command = small("templates", standins, tmp_path / "run", "--dry-run", "--no-cache")
+    printed = printed_by_two(command, monkeypatch, capfd)
     lines = [line.split() for line in printed[0].splitlines() if line.endswith("two epochs of one run")]
     assert [words[-8:-6] for words in lines] == [["1", "1"], ["1", "1"]]
     assert printed[1] == ""
@@ -191,12 +199,7 @@ def test_failures_that_another_process_tries_again_do_not_end_the_launch(
         faulty.setattr(runner, "train_and_measure", out_of_memory)
         assert main(command) == 2
     capfd.readouterr()
-    printed = []
-    for rank in ("0", "1"):
-        for variable, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
-            monkeypatch.setenv(variable, value)
-        assert main(command) == 0
-        printed.append(capfd.readouterr().out)
+    printed = printed_by_two(command, monkeypatch, capfd)
     assert printed[0] == ""
     assert "2 runs finished, 0 failed" in printed[1]
 
